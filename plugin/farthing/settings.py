@@ -1,0 +1,251 @@
+"""One pydantic model of farthing.yaml. Every field says what it means, its unit and its default.
+
+A bad file is refused with the field, the value and a fix (`SettingsError`). Secrets may be written
+as ``os.environ/NAME``, LiteLLM's own convention.
+"""
+
+import os
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from farthing.money import nano_from_usd
+
+
+class SettingsError(Exception):
+    """farthing.yaml is missing or wrong; the text names the file, field, value and fix."""
+
+
+def _secret(value: object) -> object:
+    if isinstance(value, str) and value.startswith("os.environ/"):
+        name = value.removeprefix("os.environ/")
+        if name not in os.environ:
+            raise ValueError(f"the environment variable {name} is not set; export it or write the value here")
+        return os.environ[name]
+    return value
+
+
+def _exact(value: object) -> object:
+    # A YAML float such as 0.1 becomes the decimal a reader sees, not its binary neighbour.
+    return repr(value) if isinstance(value, float) else value
+
+
+Secret = Annotated[str, BeforeValidator(_secret)]
+Amount = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Key(_Section):
+    """One key of the key ring: who holds it, who pays, and what it may call."""
+
+    sha256: str = Field(
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 of the key in lower-case hex; `farthing key` makes a key and prints this",
+    )
+    user: Name = Field(description="the user who holds the key; several keys may share a user and its balance")
+    department: Name = Field(description="the department the user's spending is charged to")
+    cost_centre: str = Field("", description="the finance code of the department")
+    credits: Amount = Field(Decimal(0), description="credits granted to the user through this key")
+    models: list[str] = Field(
+        default_factory=lambda: ["auto"],
+        min_length=1,
+        description="LiteLLM model groups the key may call; `*` for all",
+    )
+
+
+class Tiers(_Section):
+    """The LiteLLM model group that serves each tier."""
+
+    local: Name = Field("local", description="model group of the sovereign tier")
+    fast: Name = Field("fast", description="model group of the fast cloud tier")
+    strong: Name = Field("strong", description="model group of the strong cloud tier")
+
+    def of_group(self, group: str) -> str:
+        """Return the tier that a model group serves, or ``other``."""
+        return {self.local: "local", self.fast: "fast", self.strong: "strong"}.get(group, "other")
+
+
+class Grading(_Section):
+    """How a task's score becomes a grade."""
+
+    medium_from: float = Field(0.35, ge=0, le=1, description="lowest score graded MEDIUM")
+    high_from: float = Field(0.65, ge=0, le=1, description="lowest score graded HIGH")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Grading":
+        if self.medium_from > self.high_from:
+            raise ValueError("medium_from must not be above high_from")
+        return self
+
+
+class Credits(_Section):
+    """Balances."""
+
+    store: str = Field("sqlite:///.farthing/credits.db", description="where balances live: sqlite:///path")
+    usd_per_credit: Annotated[Decimal, BeforeValidator(_exact), Field(gt=0)] = Field(
+        Decimal("0.001"), description="what one credit is worth, USD"
+    )
+    on_store_failure: Literal["deny", "allow"] = Field(
+        "deny", description="what happens to a paid call when the store cannot answer"
+    )
+    hold_ttl_s: float = Field(900, gt=0, description="seconds after which an unsettled hold expires")
+    max_output_tokens: int = Field(
+        4096, gt=0, description="output cap (tokens) put on a paid call whose client set none"
+    )
+
+    @property
+    def nano_per_credit(self) -> int:
+        """The value of one credit in nano-dollars."""
+        return nano_from_usd(self.usd_per_credit)
+
+    @model_validator(mode="after")
+    def _whole_nano(self) -> "Credits":
+        if self.nano_per_credit < 1 or nano_from_usd(self.usd_per_credit) != self.usd_per_credit * 10**9:
+            raise ValueError("usd_per_credit must be a whole number of nano-dollars (0.000000001 USD)")
+        return self
+
+
+class Price(_Section):
+    """A model's price where LiteLLM's map has none, or a negotiated one. USD per million tokens."""
+
+    input: Amount = Field(description="uncached input, USD per million tokens")
+    output: Amount = Field(description="output, USD per million tokens")
+    cache_read: Amount | None = Field(None, description="cached input; default: the input price")
+    cache_write: Amount | None = Field(None, description="input written to the cache; default: the input price")
+    source: Literal["provider", "local"] = Field("provider", description="who is paid: a provider or own hardware")
+
+
+class CostSettings(_Section):
+    """Prices."""
+
+    baseline_model: Name = Field("gpt-5", description="model that savings are measured against")
+    prices: dict[str, Price] = Field(
+        default_factory=dict, description="prices by model name; they win over LiteLLM's map"
+    )
+
+
+class Telemetry(_Section):
+    """Where spans go and what they may hold."""
+
+    otlp_endpoint: str = Field(
+        "http://127.0.0.1:8123", description="OTLP/HTTP base URL of the collector or the embedded ledger"
+    )
+    otlp_user: str = Field("", description="basic-auth user of the OTLP endpoint; empty: none")
+    otlp_password: Secret = Field("", description="basic-auth password of the OTLP endpoint")
+    outbox: Path = Field(Path(".farthing/outbox.db"), description="file that keeps charges until delivered")
+    outbox_fsync: bool = Field(
+        True, description="true: a charge survives a power cut; false: it survives a crash of the process only"
+    )
+    outbox_keep_s: float = Field(7 * 86400, ge=0, description="seconds a delivered charge is kept on disk")
+    service_name: Name = Field("farthing", description="OTel service.name of the gateway")
+    capture_content: Literal[False] = Field(False, description="prompts and answers never enter spans")
+    mirror_gen_ai_cost: bool = Field(
+        False, description="also write gen_ai.usage.cost*, which some trace viewers read"
+    )
+
+
+class Ledger(_Section):
+    """The ClickHouse (or embedded) ledger."""
+
+    url: str = Field("http://127.0.0.1:8123", description="ClickHouse HTTP URL, http(s)://host:port")
+    database: str = Field("farthing", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="database name")
+    user: str = Field("farthing", description="ClickHouse user")
+    password: Secret = Field("", description="ClickHouse password")
+    path: Path = Field(Path(".farthing/ledger"), description="folder of the embedded ledger's data")
+
+
+class Settings(_Section):
+    """farthing.yaml."""
+
+    organisation: Name = Field("organisation", description="name at the head of statements")
+    keys: list[Key] = Field(default_factory=list, description="the key ring")
+    tiers: Tiers = Field(default_factory=Tiers)
+    grading: Grading = Field(default_factory=Grading)
+    credits: Credits = Field(default_factory=Credits)
+    cost: CostSettings = Field(default_factory=CostSettings)
+    telemetry: Telemetry = Field(default_factory=Telemetry)
+    ledger: Ledger = Field(default_factory=Ledger)
+
+    @model_validator(mode="after")
+    def _consistent_keys(self) -> "Settings":
+        seen: set[str] = set()
+        homes: dict[str, tuple[str, str]] = {}
+        for key in self.keys:
+            if key.sha256 in seen:
+                raise ValueError(f"keys: the key of user {key.user!r} appears twice; remove one")
+            seen.add(key.sha256)
+            home = homes.setdefault(key.user, (key.department, key.cost_centre))
+            if home != (key.department, key.cost_centre):
+                raise ValueError(
+                    f"keys: user {key.user!r} is in {home[0]!r} and {key.department!r}; "
+                    "a user's balance belongs to one department and cost centre"
+                )
+        return self
+
+    def at(self, folder: Path) -> "Settings":
+        """Return these settings with relative paths resolved against ``folder``."""
+        store = self.credits.store
+        if store.startswith("sqlite:///"):
+            store = f"sqlite:///{folder / store.removeprefix('sqlite:///')}"
+        return self.model_copy(
+            update={
+                "credits": self.credits.model_copy(update={"store": store}),
+                "telemetry": self.telemetry.model_copy(update={"outbox": folder / self.telemetry.outbox}),
+                "ledger": self.ledger.model_copy(update={"path": folder / self.ledger.path}),
+            }
+        )
+
+
+def load(path: Path | str | None = None) -> Settings:
+    """Read farthing.yaml: ``path``, else $FARTHING_CONFIG, else ./farthing.yaml.
+
+    Relative paths inside it are relative to the file's folder. Raises SettingsError.
+    """
+    file = Path(path or os.environ.get("FARTHING_CONFIG") or "farthing.yaml")
+    try:
+        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{file}: no such file; `farthing init` writes one") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise SettingsError(f"{file}: cannot be read as YAML: {error}") from None
+    if raw is None:
+        raw = {}
+    if not isinstance(raw, dict):
+        raise SettingsError(f"{file}: the top level must be a mapping of settings, not {type(raw).__name__}")
+    try:
+        return Settings.model_validate(raw).at(file.resolve().parent)
+    except ValidationError as error:
+        raise SettingsError(_explain(file, error)) from None
+
+
+_SECRET_FIELDS = {"otlp_password", "password"}
+
+
+def _explain(file: Path, error: ValidationError) -> str:
+    lines = [f"{file}: {error.error_count()} setting(s) are wrong"]
+    for item in error.errors(include_url=False):
+        where = ".".join(str(part) for part in item["loc"]) or "(top level)"
+        fix = {"extra_forbidden": "unknown setting: check its spelling or remove it"}.get(
+            item["type"], item["msg"].removeprefix("Value error, ")
+        )
+        shown = item["input"]
+        if isinstance(shown, dict | list) or (item["loc"] and item["loc"][-1] in _SECRET_FIELDS):
+            value = ""
+        else:
+            value = f" = {shown!r}"
+        lines.append(f"  {where}{value}: {fix}")
+    return "\n".join(lines)

@@ -1,0 +1,98 @@
+"""The charge: the one immutable record of what a call cost, and the values it is made of."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+ChargeKind = Literal["inference", "grading", "summary", "failed_attempt"]
+Outcome = Literal["ok", "cancelled", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who pays: key → user → department. Comes from the authenticated key only.
+
+    ``key_hash`` is the SHA-256 of the key in hex; the key itself is never kept.
+    """
+
+    key_hash: str
+    user: str
+    department: str
+    cost_centre: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call, as reported by the provider (or counted, where a stream was cut).
+
+    ``input_tokens`` is the whole input: uncached + ``cache_read`` + ``cache_write``.
+    ``output_tokens`` includes ``reasoning``.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a usage costs, by component, in nano-dollars. ``input`` is the uncached part only."""
+
+    input: int
+    output: int
+    cache_read: int
+    cache_write: int
+
+    @property
+    def total(self) -> int:
+        """The sum of all components, in nano-dollars."""
+        return self.input + self.output + self.cache_read + self.cache_write
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One settled call. Money is nano-dollars; times are UTC; empty text means "not applicable".
+
+    ``id`` is unique for ever and is the key by which every store drops repeats.
+    ``cost`` is None when the model has no price: the call is *unpriced*, which is not the same as free.
+    ``baseline_cost`` is what the same usage would have cost at ``baseline_model`` (None if unpriced).
+    ``climbed_from`` is the tier whose attempt failed or was not good enough before this one.
+    """
+
+    id: str
+    kind: ChargeKind
+    outcome: Outcome
+    started: datetime
+    ended: datetime
+    account: Account
+    session_id: str
+    session_step: int
+    surface: str
+    """``chat``, ``responses`` or ``messages``: the API the client spoke."""
+    streamed: bool
+    grade: str
+    grade_score: float
+    grade_source: str
+    tier: str
+    model: str
+    """The model that answered; a stand-in's name says so, as in ``gpt-5 (stand-in)``."""
+    provider: str
+    stand_in: bool
+    usage: Usage
+    usage_estimated: bool
+    """True if the provider reported no usage and Farthing counted the tokens itself."""
+    cost: Cost | None
+    price_version: str
+    cost_source: str
+    """``provider`` (list price per token) or ``local`` (own hardware)."""
+    baseline_model: str
+    baseline_cost: int | None
+    held: int
+    settled: int
+    balance: int
+    """The user's balance after settling, in nano-dollars."""
+    climbed_from: str
+    gateway_instance: str
+    sequence: int
