@@ -56,7 +56,7 @@ class Key(_Section):
         pattern=r"^[0-9a-f]{64}$",
         description="SHA-256 of the key in lower-case hex; `farthing key` makes a key and prints this",
     )
-    user: Name = Field(description="the user who holds the key; several keys may share a user and its balance")
+    user: Name = Field(description="the user who holds the key; keys may share a user and its balance")
     department: Name = Field(description="the department the user's spending is charged to")
     cost_centre: str = Field("", description="the finance code of the department")
     credits: Amount = Field(Decimal(0), description="credits granted to the user through this key")
@@ -125,8 +125,10 @@ class Price(_Section):
     input: Amount = Field(description="uncached input, USD per million tokens")
     output: Amount = Field(description="output, USD per million tokens")
     cache_read: Amount | None = Field(None, description="cached input; default: the input price")
-    cache_write: Amount | None = Field(None, description="input written to the cache; default: the input price")
-    source: Literal["provider", "local"] = Field("provider", description="who is paid: a provider or own hardware")
+    cache_write: Amount | None = Field(None, description="input written to the cache; default: input")
+    source: Literal["provider", "local"] = Field(
+        "provider", description="who is paid: a provider, or own hardware"
+    )
 
 
 class CostSettings(_Section):
@@ -148,7 +150,7 @@ class Telemetry(_Section):
     otlp_password: Secret = Field("", description="basic-auth password of the OTLP endpoint")
     outbox: Path = Field(Path(".farthing/outbox.db"), description="file that keeps charges until delivered")
     outbox_fsync: bool = Field(
-        True, description="true: a charge survives a power cut; false: it survives a crash of the process only"
+        True, description="true: a charge survives a power cut; false: only a crash of the process"
     )
     outbox_keep_s: float = Field(7 * 86400, ge=0, description="seconds a delivered charge is kept on disk")
     service_name: Name = Field("farthing", description="OTel service.name of the gateway")

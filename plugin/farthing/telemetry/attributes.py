@@ -1,4 +1,4 @@
-"""Every span attribute name Farthing writes. The GenAI conventions are still in development: change them here.
+"""Every span attribute name Farthing writes. The GenAI conventions may still change: follow them here.
 
 ``gen_ai.*`` are OpenTelemetry's semantic conventions; ``farthing.*`` are ours.
 """
