@@ -138,6 +138,9 @@ class CostSettings(_Section):
     prices: dict[str, Price] = Field(
         default_factory=dict, description="prices by model name; they win over LiteLLM's map"
     )
+    on_unpriced: Literal["deny", "allow"] = Field(
+        "deny", description="what happens to a call whose cost cannot be known: refused, or let pass unpriced"
+    )
 
 
 class Telemetry(_Section):
@@ -251,3 +254,39 @@ def _explain(file: Path, error: ValidationError) -> str:
             value = f" = {shown!r}"
         lines.append(f"  {where}{value}: {fix}")
     return "\n".join(lines)
+
+
+def reference() -> str:
+    """Return a Markdown reference of every setting, made from the model itself."""
+    lines = ["# farthing.yaml", "", "Made by `farthing settings`.", ""]
+    _describe(Settings, "", lines)
+    return "\n".join(lines) + "\n"
+
+
+def _describe(model: type[BaseModel], prefix: str, lines: list[str]) -> None:
+    for name, info in model.model_fields.items():
+        inner = _section_of(info.annotation)
+        path = f"{prefix}{name}"
+        if inner is None:
+            default = (
+                "required"
+                if info.is_required()
+                else f"`{_default(info.get_default(call_default_factory=True))}`"
+            )
+            lines.append(f"- `{path}` ({default}): {info.description}")
+            continue
+        plural = inner in (Key, Price)
+        about = (inner.__doc__ or "").splitlines()[0]
+        lines += ["", f"## {path}", "", f"{info.description}. {about}" if info.description else about, ""]
+        _describe(
+            inner, {Key: "keys[].", Price: "cost.prices.MODEL."}[inner] if plural else f"{path}.", lines
+        )
+
+
+def _default(value: object) -> str:
+    return "" if value is None else f"{value}"
+
+
+def _section_of(annotation: object) -> type[_Section] | None:
+    candidates = [annotation, *getattr(annotation, "__args__", ())]
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, _Section)), None)

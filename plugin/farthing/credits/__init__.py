@@ -3,9 +3,10 @@
 from farthing.credits.store import (
     Balance,
     CreditStore,
+    Discrepancy,
     InsufficientCreditsError,
     StoreError,
     open_store,
 )
 
-__all__ = ["Balance", "CreditStore", "InsufficientCreditsError", "StoreError", "open_store"]
+__all__ = ["Balance", "CreditStore", "Discrepancy", "InsufficientCreditsError", "StoreError", "open_store"]

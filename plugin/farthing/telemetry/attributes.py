@@ -15,7 +15,12 @@ CACHE_WRITE_TOKENS = "gen_ai.usage.cache_creation.input_tokens"
 REASONING_TOKENS = "gen_ai.usage.reasoning.output_tokens"
 USAGE_COST_AMOUNT = "gen_ai.usage.cost.amount"
 USAGE_COST_CURRENCY = "gen_ai.usage.cost.currency"
+USAGE_COST_SOURCE = "gen_ai.usage.cost.source"
 USAGE_COST = "gen_ai.usage.cost"
+ERROR_TYPE = "error.type"
+
+ERROR_TYPE_OTHER = "_OTHER"
+CURRENCY_USD = "USD"
 
 CHARGE_ID = "farthing.charge.id"
 CHARGE_KIND = "farthing.charge.kind"

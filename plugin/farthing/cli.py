@@ -1,0 +1,265 @@
+"""The `farthing` command. Each subcommand reads its arguments here and does its work in its own room."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from farthing import __version__, settings
+from farthing.settings import Settings, SettingsError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; return its exit status (2: wrong arguments or settings, 1: it failed)."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments) or 0)
+    except (SettingsError, FileExistsError) as error:
+        print(f"farthing: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader (head, less) has enough: nothing to report
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="farthing",
+        description="Grades, routes, pays for and bills every model call that passes a LiteLLM proxy.",
+        epilog="Start with `farthing demo`, or `farthing init` for a proxy of your own.",
+    )
+    parser.add_argument("--version", action="version", version=f"farthing {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    demo = commands.add_parser("demo", help="run the whole stack on scripted traffic and print the statement")
+    demo.add_argument(
+        "--once", action="store_true", help="exit when done, instead of staying up until Ctrl-C"
+    )
+    demo.add_argument("--report", type=Path, metavar="FILE", help="write the figures to FILE as JSON")
+    demo.add_argument(
+        "--folder",
+        type=Path,
+        default=Path(".farthing/demo"),
+        metavar="DIR",
+        help="where the demo keeps its files; emptied at the start (default: %(default)s)",
+    )
+    demo.set_defaults(run=_demo)
+
+    init = commands.add_parser("init", help="write litellm.yaml, farthing.yaml and farthing.env for a proxy")
+    init.add_argument("folder", type=Path, nargs="?", default=Path(), help="where to (default: here)")
+    init.add_argument("--organisation", default="My organisation", help="name at the head of statements")
+    init.add_argument("--force", action="store_true", help="replace existing files")
+    _key_arguments(init, user="admin", department="platform")
+    init.set_defaults(run=_init)
+
+    key = commands.add_parser("key", help="make a key for a user and print its entry for farthing.yaml")
+    _key_arguments(key)
+    key.set_defaults(run=_key)
+
+    for name, run, text in (
+        ("check", _check, "read farthing.yaml and say what is wrong with it, or what it sets up"),
+        ("settings", _settings, "explain every setting of farthing.yaml"),
+    ):
+        commands.add_parser(name, help=text, parents=[_config()]).set_defaults(run=run)
+
+    grade = commands.add_parser(
+        "grade",
+        parents=[_config()],
+        help="grade tasks read as JSON lines",
+        description='Reads {"prompt": …} or {"messages": […], "tools": […]} per line from standard input and '
+        'writes {"grade", "score", "reason", "source", "micros"} for each.',
+    )
+    grade.set_defaults(run=_grade)
+
+    statement = commands.add_parser(
+        "statement", parents=[_config()], help="what each department, user, tier and model cost in a month"
+    )
+    statement.add_argument("--month", type=_month, help="YYYY-MM in UTC (default: this month)")
+    statement.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    statement.set_defaults(run=_statement)
+
+    balance = commands.add_parser("balance", parents=[_config()], help="what each user has left, in credits")
+    balance.add_argument("--user", help="this user only")
+    balance.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    balance.set_defaults(run=_balance)
+
+    ledger = commands.add_parser("ledger", help="the embedded ledger, and migrations of any ledger")
+    actions = ledger.add_subparsers(title="actions", metavar="ACTION", required=True)
+    serve = actions.add_parser(
+        "serve",
+        parents=[_config()],
+        help="serve the embedded ledger (OTLP in, ClickHouse's HTTP protocol out)",
+    )
+    serve.set_defaults(run=_ledger_serve)
+    migrate = actions.add_parser(
+        "migrate", parents=[_config()], help="create or update the tables of the ledger at ledger.url"
+    )
+    migrate.set_defaults(run=_ledger_migrate)
+    return parser
+
+
+def _config() -> argparse.ArgumentParser:
+    parent = argparse.ArgumentParser(add_help=False)
+    parent.add_argument(
+        "--config", metavar="FILE", help="farthing.yaml (default: $FARTHING_CONFIG, else ./farthing.yaml)"
+    )
+    return parent
+
+
+def _key_arguments(parser: argparse.ArgumentParser, user: str = "", department: str = "") -> None:
+    parser.add_argument("--user", default=user or None, required=not user, help="who holds the key")
+    parser.add_argument(
+        "--department", default=department or None, required=not department, help="who is charged"
+    )
+    parser.add_argument("--cost-centre", default="", help="the department's finance code")
+    parser.add_argument(
+        "--credits", type=_whole, default=10_000, help="credits granted (default: %(default)s)"
+    )
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of credits")
+    return int(text)
+
+
+def _month(text: str) -> str:
+    try:
+        return datetime.strptime(text, "%Y-%m").strftime("%Y-%m")  # noqa: DTZ007
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a month: write it as 2026-11") from None
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from farthing.demo import run
+
+    return run(arguments.folder, once=arguments.once, report=arguments.report)
+
+
+def _new_key(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
+    from farthing import scaffold
+
+    return scaffold.NewKey(
+        scaffold.new_secret(), arguments.user, arguments.department, arguments.cost_centre, arguments.credits
+    )
+
+
+def _init(arguments: argparse.Namespace) -> None:
+    import os
+
+    from farthing import scaffold
+
+    key, cloud = _new_key(arguments), scaffold.choose_cloud(os.environ)
+    scaffold.write(
+        arguments.folder,
+        [key],
+        organisation=arguments.organisation,
+        cloud=cloud,
+        replace=arguments.force,
+    )
+    print(f"""Wrote litellm.yaml, farthing.yaml and farthing.env to {arguments.folder.resolve()}.
+
+{key.user}'s key, shown this once:  {key.secret}
+
+Start the parts, each in a terminal of its own in that folder:
+  python -m ray_deploy --port 8900
+  . ./farthing.env && farthing ledger serve
+  . ./farthing.env && litellm --config litellm.yaml --host 127.0.0.1 --port 4000
+Then ask:
+  curl http://127.0.0.1:4000/v1/chat/completions -H 'Authorization: Bearer {key.secret}' \\
+    -H 'Content-Type: application/json' -d '{{"model": "auto", "messages": [{{"role": "user", "content": "Hi"}}]}}'
+and read `farthing balance` and `farthing statement`.""")
+    if cloud.stand_in:
+        print(
+            "\nNeither OPENAI_API_KEY nor ANTHROPIC_API_KEY is set: the fast and strong tiers are stand-ins, the\n"
+            "local model at the cloud models' list prices. Start the tier with their names:\n"
+            f"  python -m ray_deploy --port 8900 --served-name {cloud.fast} --served-name {cloud.strong}"
+        )
+
+
+def _key(arguments: argparse.Namespace) -> None:
+    import yaml
+
+    key = _new_key(arguments)
+    print(f"# The key, shown this once: {key.secret}\n# Its entry under `keys:` in farthing.yaml:")
+    print(yaml.safe_dump([key.entry()], sort_keys=False), end="")
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    loaded = settings.load(arguments.config)
+    departments = sorted({key.department for key in loaded.keys})
+    print(
+        f"farthing.yaml is well formed: {len(loaded.keys)} keys of {len({key.user for key in loaded.keys})} "
+        f"users in {len(departments)} departments ({', '.join(departments)}).\n"
+        f"Credits: {loaded.credits.store}\nCharges: {loaded.telemetry.outbox} → "
+        f"{loaded.telemetry.otlp_endpoint}\nLedger: {loaded.ledger.url}, database {loaded.ledger.database}"
+    )
+
+
+def _settings(arguments: argparse.Namespace) -> None:
+    print(settings.reference(), end="")
+
+
+def _grade(arguments: argparse.Namespace) -> None:
+    from farthing.grading import RuleGrader, grade_lines
+
+    try:
+        cuts = settings.load(arguments.config).grading
+    except SettingsError:
+        if arguments.config:
+            raise
+        cuts = Settings().grading  # grading needs no proxy: the default cuts do
+    for line in grade_lines(sys.stdin, RuleGrader(cuts.medium_from, cuts.high_from)):
+        print(line)
+
+
+def _statement(arguments: argparse.Namespace) -> int:
+    from farthing.ledger import LedgerError, connect
+    from farthing.ledger.statement import render, statement
+
+    loaded = settings.load(arguments.config)
+    month = arguments.month or datetime.now(UTC).strftime("%Y-%m")
+    try:
+        rows = statement(connect(loaded.ledger), month)
+    except LedgerError as error:
+        print(f"farthing: {error}", file=sys.stderr)
+        return 1
+    print(render(rows, arguments.format, organisation=loaded.organisation, month=month), end="")
+    return 0
+
+
+def _balance(arguments: argparse.Namespace) -> int:
+    from farthing.credits import StoreError
+    from farthing.credits.report import balances, render
+
+    loaded = settings.load(arguments.config)
+    try:
+        rows = asyncio.run(balances(loaded, arguments.user))
+    except StoreError as error:
+        print(f"farthing: {error}", file=sys.stderr)
+        return 1
+    if arguments.user and not rows:
+        print(f"farthing: no user {arguments.user!r} on the key ring or in the store", file=sys.stderr)
+        return 1
+    print(render(rows, arguments.format, loaded.credits.nano_per_credit), end="")
+    return 0
+
+
+def _ledger_serve(arguments: argparse.Namespace) -> int:
+    from farthing.ledger.server import serve
+
+    return serve(settings.load(arguments.config)) or 0
+
+
+def _ledger_migrate(arguments: argparse.Namespace) -> int:
+    from farthing.ledger import LedgerError, connect, migrate
+
+    try:
+        applied = migrate(connect(settings.load(arguments.config).ledger))
+    except LedgerError as error:
+        print(f"farthing: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(f"applied {name}" for name in applied) or "the ledger is up to date")
+    return 0

@@ -1,0 +1,148 @@
+"""The demo, step by step."""
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from farthing import scaffold
+from farthing.credits import Balance
+from farthing.credits.report import balances
+from farthing.credits.report import render as render_balances
+from farthing.demo import workload
+from farthing.demo.report import Report, collect
+from farthing.demo.stack import Stack, StackError
+from farthing.demo.trace_view import render as render_trace
+from farthing.ledger import TraceSpan, connect, trace
+from farthing.ledger.statement import render as render_statement
+from farthing.ledger.statement import statement, this_month
+
+MARKER = "farthing-demo"
+
+
+def run(folder: Path, *, once: bool = False, report: Path | None = None) -> int:
+    """Run the demo in ``folder``; return 0 if all went well and the sums agree, else 1.
+
+    Unless ``once``, the stack stays up until Ctrl-C. Only a folder that a demo made is emptied.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the parts are stopped on the way out
+    try:
+        _fresh(folder)
+    except OSError as error:
+        print(f"farthing: {error}", file=sys.stderr)
+        return 2
+    keys = workload.make_keys()
+    cloud = scaffold.choose_cloud(os.environ)
+    print("1. Starting the stack (sovereign tier on Ray Serve, embedded ledger, LiteLLM proxy)")
+    if cloud.stand_in:
+        print(
+            "   No OPENAI_API_KEY or ANTHROPIC_API_KEY: the local model stands in for the cloud models,\n"
+            f"   at the list prices of {cloud.fast} and {cloud.strong}, and is labelled (stand-in)."
+        )
+    try:
+        with Stack(folder, list(keys.values()), cloud=cloud) as stack:
+            outcome = _drive(stack, keys, report)
+            if not once:
+                _stay_up(stack, keys)
+            print("Stopping the stack …")
+    except StackError as error:
+        print(f"farthing: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped.")
+        return 130
+    return 0 if outcome.reconciled else 1
+
+
+def _fresh(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / MARKER).exists():
+            raise FileExistsError(f"{folder} is not empty and no demo made it; choose another --folder")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).touch()
+
+
+def _drive(stack: Stack, keys: dict[str, scaffold.NewKey], report: Path | None) -> Report:
+    lanes = workload.script()
+    total = sum(len(lane) for lane in lanes)
+    print(f"\n2. Sending {total} requests of {len(keys)} users (tier, cost in USD, credits left)")
+    lock, done = threading.Lock(), iter(range(1, total + 1))
+
+    def tell(answer: workload.Answer) -> None:
+        with lock:
+            print(f"  {next(done):3}/{total} {_line(answer)}", flush=True)
+
+    trace_id = secrets.token_hex(16)
+    lanes[0][0].headers["traceparent"] = f"00-{trace_id}-{secrets.token_hex(8)}-01"
+    answers = workload.run(lanes, keys, stack.proxy_url, tell)
+    start_up = {part.name: round(part.ready_after_s, 1) for part in stack.parts}
+    found = collect(stack.settings, answers, start_up)
+    client = connect(stack.settings.ledger)
+    settings = stack.settings
+    print("\n3. The statement (farthing statement)\n")
+    rows = statement(client, this_month())
+    print(render_statement(rows, "table", organisation=settings.organisation, month=this_month()))
+    print("4. The balances, in credits (farthing balance)\n")
+    print(render_balances(_balances(stack), "table", settings.credits.nano_per_credit))
+    print("5. The trace of request 1\n")
+    print(render_trace(_spans(client, trace_id)))
+    agreed = "agree to the nano-dollar" if found.reconciled else "DO NOT AGREE"
+    print(
+        f"6. Reconciliation: charges {found.charges_usd}, settled credits {found.settled_usd}, ledger "
+        f"{found.billed_usd} USD {agreed}.\n   {found.ledger_rows} ledger rows, {found.outbox_left} left in the "
+        f"outbox, {found.unpriced} unpriced, {found.denied} denied with 402."
+    )
+    if report:
+        report.write_text(json.dumps(found.as_json(), indent=2) + "\n", encoding="utf-8")
+    return found
+
+
+def _balances(stack: Stack) -> list[Balance]:
+    return asyncio.run(balances(stack.settings))
+
+
+def _spans(client: Any, trace_id: str) -> list[TraceSpan]:
+    """Return the trace's spans; ordinary spans arrive a second or so after the charge."""
+    deadline = time.monotonic() + 15
+    while True:
+        spans = trace(client, trace_id)
+        if len(spans) > 3 or time.monotonic() > deadline:
+            return spans
+        time.sleep(0.3)
+
+
+def _line(answer: workload.Answer) -> str:
+    facts, request = answer.facts, answer.request
+    how = request.surface + (" stream" if request.body.get("stream") else "")
+    head = f"{request.user:<9}{how:<17}"
+    if answer.status != 200:
+        return (
+            f"{head}{answer.status} {facts.get('grade', ''):<7}→ {facts.get('tier', '')}: not enough credits"
+        )
+    return (
+        f"{head}{facts.get('grade', '?'):<7}→ {facts.get('tier', '?'):<7}{facts.get('model', '?'):<23}"
+        f"{facts.get('cost', '?'):>12}  {facts.get('balance', '?'):>10}"
+    )
+
+
+def _stay_up(stack: Stack, keys: dict[str, scaffold.NewKey]) -> None:
+    folder = stack.folder
+    print(f"""
+Where to look next (the stack stays up until Ctrl-C):
+  curl {stack.proxy_url}/v1/chat/completions -i -H 'Authorization: Bearer {keys["ada"].secret}' \\
+    -H 'Content-Type: application/json' -d '{{"model": "auto", "messages": [{{"role": "user", "content": "Hi"}}]}}'
+  . {folder}/farthing.env; farthing balance --config {folder}/farthing.yaml
+  . {folder}/farthing.env; farthing statement --config {folder}/farthing.yaml --format csv
+  the proxy's configuration: {folder}/litellm.yaml, {folder}/farthing.yaml; the logs: {folder}/logs/""")
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print()

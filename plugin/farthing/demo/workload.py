@@ -1,0 +1,188 @@
+"""The demo's scripted traffic: varied tasks of a small company, on all three API surfaces."""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from farthing.scaffold import NewKey, new_secret
+
+PATHS = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "messages": "/v1/messages"}
+
+_EASY = [
+    "What is the capital of Portugal?",
+    "Say good morning in Spanish.",
+    "Is this review positive or negative? 'The kettle broke after a week.'",
+    "Give me a synonym for 'quick'.",
+    "Spell 'necessary'.",
+    "Turn this into a title: rain stops play at county ground",
+    "Which day comes after Tuesday?",
+]
+_MIDDLING = [
+    "Summarise this ticket in two sentences and name the product, the fault and the urgency: the customer's "
+    "invoice of 3 March shows the old address, she has written twice, and the direct debit goes out on Friday.",
+    "Write a polite reply to a supplier who delivered 40 of the 60 chairs we ordered: ask for a date for the "
+    "rest, and say that we will pay for what has arrived.",
+    "Write a Python function that returns the n largest values of a list without sorting all of it, and "
+    "explain its complexity in one sentence.",
+    "Compare leasing with buying three delivery vans for five years; list the costs that we should ask for.",
+]
+_HARD = [
+    "Prove that the square root of 2 is irrational, then generalise the proof to the square root of any "
+    "prime p. State each step, justify why it follows, and point out where primality is used.",
+    "Design a rate limiter that is exact across twelve gateways with a clock skew of 50 ms and no central "
+    "lock. Analyse its failure modes, derive a bound for how far it can overshoot, and compare two algorithms.",
+    "This service deadlocks about once a day. Worker A takes the ledger lock, then the account lock; worker B "
+    "the other way round when it retries. Debug it step by step, prove that your fix removes the cycle, and "
+    "explain its effect on throughput under contention.",
+]
+_TOOL = {
+    "name": "get_weather",
+    "description": "Current weather of a city",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+
+
+def make_keys() -> dict[str, NewKey]:
+    """Return fresh keys of the demo's five users in four departments, by user."""
+    people = [
+        ("ada", "research", "CC-100", 5_000),
+        ("grace", "research", "CC-100", 2_000),
+        ("linus", "platform", "CC-200", 1_000),
+        ("margaret", "support", "CC-300", 500),
+        ("blaise", "marketing", "CC-400", 0),
+    ]
+    return {user: NewKey(new_secret(), user, *rest) for user, *rest in people}  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One scripted request."""
+
+    user: str
+    surface: str
+    body: dict[str, Any]
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: the status, Farthing's figures (headers, or a stream's last event) and the text."""
+
+    request: Request
+    status: int
+    facts: dict[str, str]
+    text: str
+
+
+def _ask(
+    user: str, surface: str, text: str, *, model: str = "auto", stream: bool = False, **more: Any
+) -> Request:
+    limit = "max_output_tokens" if surface == "responses" else "max_tokens"
+    body: dict[str, Any] = {"model": model, limit: 24, "stream": stream, **more}
+    turn = [{"role": "user", "content": text}]
+    body["input" if surface == "responses" else "messages"] = text if surface == "responses" else turn
+    return Request(user, surface, body)
+
+
+def script() -> list[list[Request]]:
+    """Return the demo's requests as lanes: each lane's requests go out one after another."""
+    surfaces = ("chat", "responses", "messages")
+    lanes: list[list[Request]] = []
+    for user, easy, middling, hard in (
+        ("ada", 7, 3, 3),
+        ("grace", 7, 3, 2),
+        ("linus", 8, 4, 1),
+        ("margaret", 8, 3, 0),
+    ):
+        texts = [_EASY[i % len(_EASY)] for i in range(easy)]
+        texts += [_MIDDLING[i % len(_MIDDLING)] for i in range(middling)] + _HARD[:hard]
+        lanes.append([_ask(user, surfaces[i % 3], text, stream=i % 2 == 1) for i, text in enumerate(texts)])
+    lanes[0].append(_ask("ada", "chat", _EASY[0], model="strong"))  # a habit that grading would have stopped
+    lanes[2] += [_tool_call()]
+    lanes.append(list(_agent_loop("linus")))
+    # An empty balance: the cloud tiers refuse, the local tier goes on.
+    lanes.append(
+        [_ask("blaise", surfaces[i], _HARD[i]) for i in range(3)]
+        + [_ask("blaise", surfaces[i], _EASY[i], stream=i == 1) for i in range(3)]
+    )
+    return lanes
+
+
+def _tool_call() -> Request:
+    tool = {"type": "function", "function": _TOOL}
+    return _ask("linus", "chat", "What is the weather in Lisbon?", tools=[tool], tool_choice="required")
+
+
+def _agent_loop(user: str, steps: int = 6) -> Iterator[Request]:
+    """Yield the steps of an agent that reads files with a tool: its history grows with each."""
+    tool = {
+        "type": "function",
+        "function": {
+            "name": "read_file",
+            "parameters": {"type": "object", "properties": {"path": {"type": "string"}}},
+        },
+    }
+    history: list[dict[str, Any]] = [
+        {"role": "system", "content": "You are a careful engineer. Use the tools."},
+        {"role": "user", "content": "Find out why the nightly export fails, and propose a fix."},
+    ]
+    for step in range(steps):
+        body = {"model": "auto", "messages": list(history), "tools": [tool], "max_tokens": 24}
+        body["metadata"] = {"session_id": "nightly-export"}
+        yield Request(user, "chat", body)
+        arguments = json.dumps({"path": f"export/part_{step}.py"})
+        function = {"name": "read_file", "arguments": arguments}
+        history += [
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [{"id": f"call_{step}", "type": "function", "function": function}],
+            },
+            {
+                "role": "tool",
+                "tool_call_id": f"call_{step}",
+                "content": f"def part_{step}(rows):\n    return [r for r in rows if r.day == today]\n" * 3,
+            },
+        ]
+
+
+def send(client: httpx.Client, secret: str, request: Request) -> Answer:
+    """Send one request to the proxy and read its answer, streamed or not."""
+    headers = {"authorization": f"Bearer {secret}", **request.headers}
+    with client.stream(
+        "POST", PATHS[request.surface], json=request.body, headers=headers, timeout=120
+    ) as response:
+        facts = {
+            name.removeprefix("x-farthing-"): value
+            for name, value in response.headers.items()
+            if name.startswith("x-farthing-")
+        }
+        lines = list(response.iter_lines())
+    for line in lines:
+        if line.startswith("data: {"):
+            event = json.loads(line[6:])
+            facts |= event.get("farthing") or {}
+    return Answer(request, response.status_code, facts, "\n".join(lines))
+
+
+def run(
+    lanes: list[list[Request]], keys: dict[str, NewKey], url: str, tell: Callable[[Answer], None]
+) -> list[Answer]:
+    """Send all lanes, three at a time; ``tell`` is called with each answer as it comes."""
+    answers: list[Answer] = []
+
+    def walk(lane: list[Request]) -> None:
+        with httpx.Client(base_url=url) as client:
+            for request in lane:
+                answer = send(client, keys[request.user].secret, request)
+                answers.append(answer)
+                tell(answer)
+
+    with ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(walk, lane) for lane in lanes]:
+            done.result()
+    return answers

@@ -1,0 +1,29 @@
+"""The grade of a task, and the one method that every grader has."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from farthing.grading.task import Task
+
+GradeName = Literal["LOW", "MEDIUM", "HIGH"]
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """How much model a task needs.
+
+    ``score`` runs from 0 to 1 and rises with difficulty. ``reason`` is a short text for a person; it
+    never quotes the prompt. ``source`` says who graded: ``rule``, ``learned``, ``judge`` or ``cache``.
+    """
+
+    grade: GradeName
+    score: float
+    reason: str
+    source: str = "rule"
+
+
+class Grader(Protocol):
+    """Anything that grades a task."""
+
+    def grade(self, task: Task) -> Grade:
+        """Return the grade of ``task``, in bounded time."""

@@ -1,0 +1,116 @@
+"""The words that the rule grader counts, by what they tell. English first; a few in other languages."""
+
+
+def _words(text: str) -> set[str]:
+    return set(text.split())
+
+
+def _forms(verbs: str) -> set[str]:
+    words: set[str] = set()
+    for verb in verbs.split():
+        stem = verb[:-1] if verb.endswith("e") else verb
+        words |= {verb, f"{verb}s", f"{stem}ed", f"{stem}ing"}
+    return words
+
+
+REASONING = (
+    _forms(
+        "prove derive deduce justify analyse analyze evaluate compare contrast infer argue critique reason"
+    )
+    | _forms(
+        "assess diagnose investigate reconcile verify interpret synthesise synthesize weigh assume suppose"
+    )
+    | _words(
+        """why proof proofs theorem lemma corollary contradiction induction counterexample hypothesis
+        implications implication rationale therefore hence consequence consequences tradeoff tradeoffs
+        optimal explain explains cause causes legal clinical ethical statistical paradox
+        warum beweise beweis begründe analysiere pourquoi démontre démontrer analyse explique
+        demuestra demostrar analiza explica porqué докажи объясни почему"""
+    )
+)
+MATHS = _forms(
+    "calculate compute solve differentiate integrate multiply divide subtract factor simplify"
+) | _words(
+    """equation equations integral derivative probability matrix vector polynomial percent percentage ratio
+    average mean median total sum product remainder twice half third quarter double triple fraction fractions
+    prime modulo logarithm exponent geometry triangle radius area volume perimeter angle degrees variance
+    converges series limit eigenvalue combinatorics permutations each per remaining cost costs profit speed
+    berechne gleichung wahrscheinlichkeit calcule équation probabilité calcula ecuación probabilidad
+    вычисли уравнение вероятность"""
+)
+CODE = _forms(
+    "code implement refactor debug compile deploy parse serialise serialize profile benchmark"
+) | _words(
+    """function functions class algorithm algorithms api sql regex python javascript typescript rust golang
+    java kotlin haskell bash exception stacktrace traceback async await concurrency concurrent thread threads
+    deadlock race mutex database schema migration kubernetes docker recursion recursive complexity runtime
+    query queries unittest tests bug bugs segfault memory leak endpoint library framework commit merge
+    programmiere funktion datenbank programme fonction función programa функция"""
+)
+DESIGN = _forms("design architect plan model strategise propose restructure") | _words(
+    """architecture strategy roadmap system systems scalable distributed protocol specification pipeline
+    requirements proposal simulation simulate framework policy negotiate essay report thesis business
+    entwirf architektur strategie conçois architecture stratégie diseña arquitectura estrategia"""
+)
+CONSTRAINTS = _words(
+    """must should exactly only without unless except ensure avoid never always between constraint constraints
+    require required requires least most within either neither nor both respectively provided given satisfy
+    preserve maintain limit limits
+    muss genau ohne mindestens höchstens doit sans exactement moins debe exactamente sin menos"""
+)
+SIMPLE = _forms(
+    "translate rephrase rewrite summarise summarize extract classify proofread spell define"
+) | _words(
+    """hello hi hey thanks thank bye capital name who when where synonym antonym greeting grammar shorten
+    lowercase uppercase convert list
+    hallo danke bonjour merci hola gracias ciao привет спасибо"""
+)
+STOPWORDS = frozenset(
+    _words(
+        """the a an of to and in is are was for on with that this it as at by from or be you your i my we what
+    how which can do does if not have has he she they his her their there many much will would"""
+    )
+)
+CONTINUES = frozenset(
+    _words(
+        """a again ahead all alright and another b c carry cool continue do else finish fine fix go
+    going good great it just keep let's lets looks me more next no now ok okay on one option perfect please
+    proceed redo repeat rest resume retry right same sounds start step sure that the then these this those
+    to too try up well y yeah yep yes you
+    weiter mach ja bitte genau gut und jetzt nochmal oui vas continuez d'accord suite encore
+    sí si sigue continúa adelante vale dale claro sim continua segue avanti va bene
+    да продолжай дальше ещё хорошо
+    继续 好 好的 是 是的 可以 下一步 请继续 続けて 続き はい 次 お願いします 계속 네 예 좋아요"""
+    )
+)
+"""A short turn of nothing but these asks for more of what was asked before."""
+UNSPACED = {
+    "reasoning": (
+        "证明",
+        "證明",
+        "推导",
+        "分析",
+        "比较",
+        "为什么",
+        "証明",
+        "なぜ",
+        "分析し",
+        "증명",
+        "분석",
+        "왜",
+    ),
+    "maths": ("计算", "求解", "方程", "概率", "計算", "方程式", "確率", "계산", "방정식", "확률"),
+    "code": ("代码", "函数", "算法", "数据库", "コード", "関数", "アルゴリズム", "코드", "함수", "알고리즘"),
+    "design": ("设计", "架构", "方案", "設計", "戦略", "설계", "전략"),
+    "constraints": ("必须", "不超过", "至少", "必ず", "以内", "반드시", "이내"),
+}
+"""Scripts written without spaces between words: looked for as substrings."""
+
+GROUPS = {
+    "reasoning": frozenset(REASONING),
+    "maths": frozenset(MATHS),
+    "code": frozenset(CODE),
+    "design": frozenset(DESIGN),
+    "constraints": frozenset(CONSTRAINTS),
+    "simple": frozenset(SIMPLE),
+}

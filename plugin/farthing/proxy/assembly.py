@@ -1,0 +1,120 @@
+"""Puts the plugin together from farthing.yaml: one set of parts per process."""
+
+import asyncio
+import atexit
+import contextlib
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from farthing.cost import PriceBook
+from farthing.credits import CreditStore, open_store
+from farthing.credits.grants import grant_key_ring
+from farthing.credits.recovery import settle_from_outbox
+from farthing.grading import RuleGrader
+from farthing.proxy.calls import Calls
+from farthing.proxy.hooks import Classifier, FarthingHooks
+from farthing.proxy.meter import Meter
+from farthing.settings import Settings, load
+from farthing.telemetry import Account
+from farthing.telemetry.delivery import Delivery
+from farthing.telemetry.outbox import Outbox
+from farthing.telemetry.spans import ChargeSpans
+from farthing.telemetry.tracing import Tracing
+
+if TYPE_CHECKING:
+    from farthing.proxy.key_ring import KeyRing
+
+_RECOVER_EVERY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Farthing:
+    """The plugin's parts that LiteLLM is told about, and what they stand on."""
+
+    settings: Settings
+    hooks: FarthingHooks
+    classifier: Classifier
+    meter: Meter
+    store: CreditStore
+    outbox: Outbox
+    delivery: Delivery
+    tracing: Tracing
+
+    def key_ring(self) -> "KeyRing":
+        """Return the key ring. Needs the proxy, which the SDK alone does not have."""
+        from farthing.proxy.key_ring import KeyRing
+
+        return KeyRing(self.settings)
+
+    async def close(self, flush_s: float = 5.0) -> None:
+        """Deliver what is pending, for at most ``flush_s`` seconds, and close. What is left stays on disk."""
+        await self.meter.idle()
+        await self.delivery.flush(flush_s)
+        await self.delivery.close()
+        await asyncio.to_thread(self.tracing.shutdown)
+        await self.outbox.close()
+        await self.store.close()
+
+
+def assemble(settings: Settings | None = None, *, sdk_account: Account | None = None) -> Farthing:
+    """Return the parts for ``settings`` (default: farthing.yaml), with credits granted and crashes mended.
+
+    ``sdk_account`` pays for the calls of LiteLLM's SDK, which has no keys. Raises SettingsError,
+    StoreError or OutboxError: a gateway that cannot bill must not start.
+    """
+    settings = settings or load()
+    store = open_store(settings.credits.store)
+    outbox = Outbox(settings.telemetry.outbox, fsync=settings.telemetry.outbox_fsync)
+    _run_now(lambda: grant_key_ring(store, settings))
+    _run_now(lambda: settle_from_outbox(store, outbox))
+    tracing = Tracing(settings.telemetry, instance=outbox.instance)
+    atexit.register(tracing.shutdown)
+    delivery = Delivery.from_settings(outbox, settings.telemetry)
+    spans = ChargeSpans(
+        settings.telemetry.service_name,
+        outbox.instance,
+        mirror_gen_ai_cost=settings.telemetry.mirror_gen_ai_cost,
+    )
+    meter = Meter(
+        settings,
+        grader=RuleGrader(settings.grading.medium_from, settings.grading.high_from),
+        prices=PriceBook(settings.cost),
+        store=store,
+        outbox=outbox,
+        charge_spans=spans,
+        tracing=tracing,
+        chores=(delivery.start, _every(_RECOVER_EVERY_S, lambda: settle_from_outbox(store, outbox))),
+    )
+    calls = Calls()
+    hooks = FarthingHooks(settings, meter, calls, sdk_account)
+    classifier = Classifier(meter, calls)
+    with contextlib.suppress(RuntimeError):  # no loop yet: the first call starts the chores
+        asyncio.get_running_loop()
+        meter.start_chores()
+    return Farthing(settings, hooks, classifier, meter, store, outbox, delivery, tracing)
+
+
+def _run_now(work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    # LiteLLM imports plugins from inside its event loop, which cannot wait for a coroutine.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: asyncio.run(work())).result()
+
+
+def _every(seconds: float, work: Callable[[], Coroutine[Any, Any, Any]]) -> Callable[[], None]:
+    """Return a starter that repeats ``work`` on the running loop; starting again on the same loop is free."""
+    running: dict[str, asyncio.Task[None]] = {}
+
+    async def repeat() -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            await work()
+
+    def start() -> None:
+        task = running.get("task")
+        loop = asyncio.get_running_loop()
+        if task is None or task.done() or task.get_loop() is not loop:
+            running["task"] = loop.create_task(repeat())
+
+    return start

@@ -1,0 +1,113 @@
+"""The state of calls under way in this process: one `Call` per request, one `Attempt` per model tried."""
+
+import asyncio
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from opentelemetry.trace import Span
+
+from farthing.cost import ModelPrice
+from farthing.grading import Grade
+from farthing.telemetry import Account, Charge
+
+TOKEN = "farthing_call"  # noqa: S105
+"""The metadata entry by which LiteLLM's hooks find the call they belong to. The proxy overwrites it on
+every request, so a client cannot choose it; LiteLLM's own call id can be sent by clients."""
+
+_KEEP = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The model deployment that LiteLLM picked for an attempt."""
+
+    id: str
+    group: str
+    tier: str
+    model: str
+    """The model's name without its provider, as priced; a stand-in's is the model it stands in for."""
+    provider: str
+    stand_in: bool
+    price: ModelPrice | None
+
+    @property
+    def label(self) -> str:
+        """The name people see: a stand-in always says that it is one."""
+        return f"{self.model} (stand-in)" if self.stand_in else self.model
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try of one deployment. Its id is its hold's and its charge's id."""
+
+    id: str
+    call_type: str
+    deployment: Deployment
+    held: int
+    available: int
+    """What the user has left beside all holds, in nano-dollars, as last seen."""
+    streamed: bool
+    started_ns: int = field(default_factory=time.time_ns)
+    answered: list[str] = field(default_factory=list)
+    """Text streamed so far: what a cut stream is charged for."""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    ended: bool = False
+    charge: Charge | None = None
+
+
+@dataclass(slots=True)
+class Call:
+    """One request of one account, from the door to its charge."""
+
+    account: Account
+    surface: str
+    span: Span
+    payload: Mapping[str, Any]
+    session_id: str = ""
+    session_step: int = 1
+    wants_usage: bool = True
+    """False if the client streams chat without asking for usage: then the usage chunk is ours alone."""
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    grade: Grade | None = None
+    attempt: Attempt | None = None
+    failed_tier: str = ""
+    """The tier of the last attempt that failed: the next charge's ``climbed_from``."""
+    closed: bool = False
+
+
+class Calls:
+    """The calls of this process, found by their token; the oldest are forgotten beyond 10 000."""
+
+    def __init__(self) -> None:
+        self._calls: OrderedDict[str, Call] = OrderedDict()
+
+    def add(self, call: Call, data: dict[str, Any]) -> None:
+        """Remember a call and write its token where every later hook of the request will see it."""
+        self._calls[call.token] = call
+        while len(self._calls) > _KEEP:
+            self._calls.popitem(last=False)
+        buckets = [name for name in ("litellm_metadata", "metadata") if isinstance(data.get(name), dict)]
+        for name in buckets:
+            data[name].pop(TOKEN, None)
+        # `metadata` beside `litellm_metadata` is the client's own and may be sent upstream: leave it be.
+        name = buckets[0] if buckets else "metadata"
+        data[name] = {**(data.get(name) or {}), TOKEN: call.token}
+
+    def of(self, data: Mapping[str, Any]) -> Call | None:
+        """Return the call that a hook's request data or log record belongs to, or None."""
+        params = data.get("litellm_params")
+        for holder in (data, params if isinstance(params, Mapping) else {}):
+            for name in ("litellm_metadata", "metadata"):
+                call = self.of_metadata(holder.get(name))
+                if call is not None:
+                    return call
+        return None
+
+    def of_metadata(self, metadata: Any) -> Call | None:
+        """Return the call named in a metadata dict, or None."""
+        token = metadata.get(TOKEN) if isinstance(metadata, Mapping) else None
+        return self._calls.get(token) if isinstance(token, str) else None

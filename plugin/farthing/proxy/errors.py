@@ -1,0 +1,30 @@
+"""The errors a client of the proxy can meet because of Farthing, as LiteLLM turns them into OpenAI errors."""
+
+
+class RefusedCallError(Exception):
+    """A call that Farthing did not let through.
+
+    LiteLLM reads ``status_code``, ``message``, ``type``, ``param`` and ``headers`` to build the
+    OpenAI-style error. The status must not be 404, 408, 429 or 5xx: LiteLLM would retry the call or
+    cool the deployment down for everybody.
+    """
+
+    def __init__(
+        self, status_code: int, kind: str, message: str, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.message = message
+        self.type = kind
+        self.param = None
+        self.headers = headers or {}
+
+
+def credits_exhausted(message: str, headers: dict[str, str]) -> RefusedCallError:
+    """Return the 402 for a balance that cannot pay for a call."""
+    return RefusedCallError(402, "insufficient_quota", message, headers)
+
+
+def cannot_meter(message: str) -> RefusedCallError:
+    """Return the 403 for a call whose cost nobody could know."""
+    return RefusedCallError(403, "permission_error", message)

@@ -1,0 +1,215 @@
+"""The hooks LiteLLM calls, in the order of a request. Each only translates; the work is in the meter.
+
+LiteLLM looks hooks up on the leaf class, so all stand here; its log events come with keyword arguments.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+from litellm.integrations.custom_logger import CustomLogger
+
+from farthing.proxy.accounts import account_of
+from farthing.proxy.calls import Attempt, Call, Calls, Deployment
+from farthing.proxy.meter import Meter
+from farthing.proxy.streams import metered
+from farthing.proxy.usage import field, usage_of
+from farthing.settings import Settings
+from farthing.telemetry import Account
+
+SURFACES = {
+    "acompletion": "chat",
+    "completion": "chat",
+    "aresponses": "responses",
+    "responses": "responses",
+    "anthropic_messages": "messages",
+    "aembedding": "embeddings",
+    "embeddings": "embeddings",
+    "atext_completion": "completions",
+    "text_completion": "completions",
+}
+TIER_NAMES = {"LOW": "SIMPLE", "MEDIUM": "MEDIUM", "HIGH": "COMPLEX"}
+"""Farthing's grades as LiteLLM's complexity router names its tiers; other names need a licence there."""
+
+
+class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
+    """Meters every call that LiteLLM makes, in the proxy and in the SDK's Router alike."""
+
+    def __init__(
+        self, settings: Settings, meter: Meter, calls: Calls, sdk_account: Account | None = None
+    ) -> None:
+        super().__init__()
+        self._settings = settings
+        self._meter = meter
+        self._calls = calls
+        self._sdk_account = sdk_account
+
+    # Before the model is chosen (proxy only)
+
+    async def async_pre_call_hook(
+        self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: str
+    ) -> dict[str, Any]:
+        """Open the call: who pays, in whose trace."""
+        account = account_of(user_api_key_dict, self._settings)
+        headers = (data.get("proxy_server_request") or {}).get("headers") or {}
+        call = self._meter.open(account, SURFACES.get(call_type, call_type), data, headers)
+        options = data.get("stream_options")
+        call.wants_usage = isinstance(options, Mapping) and bool(options.get("include_usage"))
+        self._calls.add(call, data)
+        return data
+
+    # Each attempt at a model (proxy and SDK)
+
+    async def async_pre_call_deployment_hook(
+        self, kwargs: dict[str, Any], call_type: Any
+    ) -> dict[str, Any] | None:
+        """Hold the worst case, and see to it that a stream will report its usage."""
+        kind = str(getattr(call_type, "value", call_type) or "unknown")
+        call = self._calls.of(kwargs) or self._open_internal(kwargs, kind)
+        cap = await self._meter.begin(call, kind, self._deployment(kwargs), kwargs)
+        if cap is not None:
+            kwargs["max_output_tokens" if kind == "aresponses" else "max_tokens"] = cap
+        if kind == "acompletion" and kwargs.get("stream"):
+            kwargs["stream_options"] = {**(kwargs.get("stream_options") or {}), "include_usage": True}
+        return kwargs
+
+    async def async_post_call_failure_deployment_hook(
+        self,
+        request_data: Mapping[str, Any],
+        exception: Exception,
+        call_type: Any,
+        fallback_depth: int | None = None,
+    ) -> None:
+        """Release the failed attempt's hold; the next attempt takes its own."""
+        call, attempt = self._under_way(request_data)
+        if call and attempt:
+            await self._meter.fail(call, attempt, type(exception).__name__)
+
+    async def async_post_call_success_deployment_hook(
+        self, request_data: Mapping[str, Any], response: Any, call_type: Any
+    ) -> None:
+        """Settle an answer that came in one piece (or, from LiteLLM's bridge, a whole stream's last event)."""
+        await self._settle(request_data, response)
+
+    # The answer on its way out (proxy only)
+
+    async def async_post_call_success_hook(
+        self, data: dict[str, Any], user_api_key_dict: Any, response: Any
+    ) -> Any:
+        """Settle what no attempt's hook saw: an answer from LiteLLM's own cache cost nothing."""
+        call, attempt = self._under_way(data)
+        if call and attempt:
+            hidden = getattr(response, "_hidden_params", None) or {}
+            if hidden.get("cache_hit"):
+                await self._meter.release(attempt)
+            else:
+                await self._settle(data, response)
+        return response
+
+    async def async_post_call_response_headers_hook(
+        self,
+        data: dict[str, Any],
+        user_api_key_dict: Any,
+        response: Any,
+        request_headers: dict[str, str] | None = None,
+        litellm_call_info: dict[str, Any] | None = None,
+    ) -> dict[str, str]:
+        """Tell the client grade, tier, model, cost and balance; a stream so far only what is held."""
+        call = self._calls.of(data)
+        return self._meter.headers(call) if call else {}
+
+    async def async_post_call_streaming_iterator_hook(
+        self, user_api_key_dict: Any, response: Any, request_data: dict[str, Any]
+    ) -> AsyncGenerator[Any, None]:
+        """Watch a stream and settle it before its last event."""
+        call = self._calls.of(request_data)
+        stream = metered(self._meter, call, response) if call else response
+        async for item in stream:
+            yield item
+
+    async def async_post_call_failure_hook(
+        self,
+        request_data: dict[str, Any],
+        original_exception: Exception,
+        user_api_key_dict: Any,
+        traceback_str: str | None = None,
+    ) -> None:
+        """End the call of a request that failed."""
+        await self._end_failed(request_data, original_exception)
+
+    # LiteLLM's log events: a safety net (it may drop them) and the SDK's end of a stream
+
+    async def async_log_success_event(
+        self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any
+    ) -> None:
+        """Settle what is still open: the streams of the SDK, which pass no proxy hook."""
+        if not kwargs.get("cache_hit"):
+            await self._settle(kwargs, response_obj)
+
+    async def async_log_failure_event(
+        self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any
+    ) -> None:
+        """Nothing to do: a failed attempt may be followed by another of the same call."""
+
+    # Translation
+
+    def _under_way(self, data: Mapping[str, Any]) -> tuple[Call | None, Attempt | None]:
+        call = self._calls.of(data)
+        attempt = call.attempt if call else None
+        return call, attempt if attempt and not attempt.ended else None
+
+    async def _settle(self, data: Mapping[str, Any], response: Any) -> None:
+        call, attempt = self._under_way(data)
+        if call and attempt:
+            await self._meter.settle(call, attempt, usage_of(response))
+
+    async def _end_failed(self, data: Mapping[str, Any], error: Exception) -> None:
+        call, attempt = self._under_way(data)
+        if call is None:
+            return
+        if attempt:
+            await self._meter.fail(call, attempt, type(error).__name__)
+        self._meter.close(call, type(error).__name__)
+
+    def _open_internal(self, kwargs: dict[str, Any], call_type: str) -> Call:
+        """Open a call that passed no proxy door: the SDK's Router, or the proxy's own health checks."""
+        metadata = kwargs.get("litellm_metadata") or kwargs.get("metadata") or {}
+        auth = metadata.get("user_api_key_auth")
+        account = self._sdk_account or account_of(auth, self._settings)
+        call = self._meter.open(account, SURFACES.get(call_type, call_type), kwargs, {})
+        self._calls.add(call, kwargs)
+        return call
+
+    def _deployment(self, kwargs: Mapping[str, Any]) -> Deployment:
+        metadata = kwargs.get("litellm_metadata") or kwargs.get("metadata") or {}
+        info: Mapping[str, Any] = kwargs.get("model_info") or metadata.get("model_info") or {}
+        full = str(kwargs.get("model") or "")
+        prefix, _, bare = full.partition("/")
+        provider = str(kwargs.get("custom_llm_provider") or (prefix if bare else ""))
+        name = str(info.get("base_model") or full)
+        stand_in = info.get("stand_in") is True
+        group = str(metadata.get("deployment_model_name") or full)
+        return Deployment(
+            id=str(info.get("id") or full),
+            tier=self._settings.tiers.of_group(group),
+            model=name.rpartition("/")[2] if name.startswith(f"{provider}/") else name,
+            provider="stand-in" if stand_in else provider,
+            stand_in=stand_in,
+            price=self._meter.prices.price(name, info, provider=provider),
+        )
+
+
+class Classifier:
+    """The grade as LiteLLM's complexity router asks for it (``classifier_plugin``)."""
+
+    def __init__(self, meter: Meter, calls: Calls) -> None:
+        self._meter = meter
+        self._calls = calls
+
+    async def classify(self, context: Any) -> str:
+        """Return the router's name of the tier that fits the task; never raises."""
+        call = self._calls.of_metadata(field(context, "metadata"))
+        if call is None:
+            # The SDK: its attempt opens the call and grades again, to the same result.
+            task = {"messages": field(context, "structured_messages")}
+            return TIER_NAMES[self._meter.grade_payload(task).grade]
+        return TIER_NAMES[self._meter.grade(call).grade]

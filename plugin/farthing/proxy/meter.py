@@ -1,0 +1,408 @@
+"""The way of a call: open, grade, hold, settle, charge. Plain Python: LiteLLM is met only in hooks.py.
+
+Everything but money falls back and says so in a span event; money is denied when in doubt.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, set_span_in_context
+
+from farthing import grading
+from farthing.cost import PriceBook, count_text, has_hidden_input, input_estimate, input_upper_bound_async
+from farthing.credits import CreditStore, InsufficientCreditsError, StoreError
+from farthing.credits.holding import Held, hold_worst_case
+from farthing.grading import Grade, Grader
+from farthing.money import credits_text, usd_text
+from farthing.proxy import errors
+from farthing.proxy.calls import Attempt, Call, Deployment
+from farthing.proxy.sessions import session_of
+from farthing.settings import Settings
+from farthing.telemetry import Account, Charge, Cost, Usage
+from farthing.telemetry import attributes as attr
+from farthing.telemetry.charge import Outcome
+from farthing.telemetry.outbox import Outbox
+from farthing.telemetry.spans import ChargeSpans
+from farthing.telemetry.tracing import Tracing, extract
+
+log = logging.getLogger("farthing")
+
+FALLBACK_GRADE = Grade(grade="MEDIUM", score=0.5, reason="the grader failed; see the span", source="fallback")
+
+METERED_CALLS = {"acompletion", "aresponses", "anthropic_messages", "aembedding", "atext_completion"}
+"""LiteLLM call types whose answers report tokens. The cost of others cannot be known beforehand."""
+
+
+class Meter:
+    """Grades, holds, settles and charges the calls of one process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        grader: Grader,
+        prices: PriceBook,
+        store: CreditStore,
+        outbox: Outbox,
+        charge_spans: ChargeSpans,
+        tracing: Tracing,
+        chores: Sequence[Callable[[], None]] = (),
+    ) -> None:
+        self._settings = settings
+        self._grader = grader
+        self.prices = prices
+        self._store = store
+        self._outbox = outbox
+        self._charge_spans = charge_spans
+        self._tracer = tracing.tracer
+        self._baseline = prices.price(settings.cost.baseline_model)
+        self._chores = chores
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start_chores(self) -> None:
+        """Start what runs in the background on the running loop. Cheap to repeat."""
+        for start in self._chores:
+            start()
+
+    async def idle(self) -> None:
+        """Wait until every settlement under way is done."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    # A call's beginning and end
+
+    def open(
+        self, account: Account, surface: str, payload: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> Call:
+        """Start a call's trace (inside the caller's, if a ``traceparent`` came along) and its session."""
+        self.start_chores()
+        session_id, step = session_of(account, payload, headers)
+        span = self._tracer.start_span(
+            f"farthing {surface}",
+            context=extract(headers),
+            kind=SpanKind.SERVER,
+            attributes={
+                attr.SURFACE: surface,
+                attr.ACCOUNT_USER: account.user,
+                attr.ACCOUNT_DEPARTMENT: account.department,
+                attr.ACCOUNT_COST_CENTRE: account.cost_centre,
+                attr.ACCOUNT_KEY_HASH: account.key_hash,
+                attr.SESSION_ID: session_id,
+                attr.SESSION_STEP: step,
+            },
+        )
+        return Call(account, surface, span, payload, session_id, step)
+
+    def close(self, call: Call, error: str = "") -> None:
+        """End a call's trace, once."""
+        if call.closed:
+            return
+        call.closed = True
+        call.payload = {}
+        if error:
+            call.span.set_status(Status(StatusCode.ERROR, error))
+        call.span.end()
+
+    # Grading
+
+    def grade_payload(self, payload: Mapping[str, Any], span: Span = INVALID_SPAN) -> Grade:
+        """Return a request's grade. A grader that fails grades MEDIUM and leaves an event on ``span``."""
+        try:
+            return self._grader.grade(grading.task_from(payload))
+        except Exception as error:
+            # The type alone: an exception's text may quote the prompt.
+            log.error("farthing: the grader failed (%s); the task counts as MEDIUM", type(error).__name__)
+            span.add_event("farthing.grade.failed", {"error.type": type(error).__name__})
+            return FALLBACK_GRADE
+
+    def grade(self, call: Call) -> Grade:
+        """Return the call's grade, graded once."""
+        if call.grade is None:
+            span = self._tracer.start_span("farthing grade", context=set_span_in_context(call.span))
+            call.grade = self.grade_payload(call.payload, call.span)
+            facts = {
+                attr.GRADE: call.grade.grade,
+                attr.GRADE_SCORE: call.grade.score,
+                attr.GRADE_SOURCE: call.grade.source,
+                attr.GRADE_REASON: call.grade.reason,
+            }
+            span.set_attributes(facts)
+            call.span.set_attributes(facts)
+            span.end()
+        return call.grade
+
+    # Money
+
+    async def begin(
+        self, call: Call, call_type: str, deployment: Deployment, payload: Mapping[str, Any]
+    ) -> int | None:
+        """Hold the worst case of one attempt; return the output cap to put on its request, if any.
+
+        Raises RefusedCallError if the account cannot pay or the cost cannot be known.
+        """
+        previous = call.attempt
+        if previous is not None and not previous.ended:
+            if previous.deployment.id == deployment.id and previous.call_type != call_type:
+                return None  # LiteLLM bridges one surface to another inside the same attempt
+            await self.fail(call, previous, "replaced by another attempt")
+        self._refuse_unknowable(call_type, deployment)
+        self.grade(call)
+        bound = await input_upper_bound_async(payload)
+        if has_hidden_input(payload) and deployment.price:  # a stored conversation: up to the model's window
+            bound = max(bound, deployment.price.max_input_tokens or 0)
+        attempt_id = uuid.uuid4().hex
+        held = await self._hold(call, attempt_id, call_type, deployment, payload, bound)
+        call.attempt = Attempt(
+            id=attempt_id,
+            call_type=call_type,
+            deployment=deployment,
+            held=held.amount,
+            available=held.available,
+            streamed=bool(payload.get("stream")),
+        )
+        return held.output_cap
+
+    def _refuse_unknowable(self, call_type: str, deployment: Deployment) -> None:
+        if self._settings.cost.on_unpriced == "allow":
+            return
+        remedy = "set cost.on_unpriced: allow in farthing.yaml to let it pass as unpriced."
+        if call_type not in METERED_CALLS:
+            raise errors.cannot_meter(f"Farthing cannot meter {call_type} calls: use another, or {remedy}")
+        if deployment.price is None:
+            raise errors.cannot_meter(
+                f"The model {deployment.model!r} has no price: add it to cost.prices in farthing.yaml, "
+                f"or {remedy}"
+            )
+
+    async def _hold(
+        self,
+        call: Call,
+        attempt_id: str,
+        call_type: str,
+        deployment: Deployment,
+        payload: Mapping[str, Any],
+        input_tokens: int,
+    ) -> Held:
+        span = self._tracer.start_span("farthing hold", context=set_span_in_context(call.span))
+        try:
+            held = await hold_worst_case(
+                self._store,
+                self.prices,
+                self._settings.credits,
+                attempt_id,
+                call.account,
+                deployment.price,
+                input_tokens=input_tokens,
+                output_cap=0 if call_type == "aembedding" else _output_cap(payload),
+                answers=_answers(payload),
+            )
+        except (InsufficientCreditsError, StoreError) as error:
+            span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+            call.span.add_event(
+                "farthing.call.refused", {"error.type": type(error).__name__, attr.TIER: deployment.tier}
+            )
+            raise self._refusal(call, deployment, error) from None
+        else:
+            span.set_attributes({attr.CREDITS_HELD: usd_text(held.amount), attr.TIER: deployment.tier})
+            return held
+        finally:
+            span.end()
+
+    def _refusal(self, call: Call, deployment: Deployment, error: Exception) -> errors.RefusedCallError:
+        headers = {"x-farthing-tier": deployment.tier, "x-farthing-model": deployment.label}
+        if call.grade:
+            headers["x-farthing-grade"] = call.grade.grade
+        if not isinstance(error, InsufficientCreditsError):
+            return errors.credits_exhausted(
+                "The credit store cannot answer, so calls that cost money are refused. "
+                f"The {self._settings.tiers.local!r} model still works; try again later.",
+                headers,
+            )
+        headers["x-farthing-balance"] = self.credits(error.available)
+        return errors.credits_exhausted(
+            f"Not enough credits: this call to {deployment.label} may cost up to {self.credits(error.asked)} "
+            f"credits and {call.account.user} has {self.credits(error.available)}. Lower max_tokens, ask for "
+            f"more credits, or call the {self._settings.tiers.local!r} model, which stays free.",
+            headers,
+        )
+
+    async def fail(self, call: Call, attempt: Attempt, reason: str) -> None:
+        """End an attempt that failed: charged if it had begun to answer, else its hold is released."""
+        if attempt.ended:
+            return
+        call.failed_tier = attempt.deployment.tier
+        call.span.add_event(
+            "farthing.attempt.failed",
+            {attr.TIER: attempt.deployment.tier, attr.RESPONSE_MODEL: attempt.deployment.label}
+            | {"error.type": reason},
+        )
+        if attempt.answered:
+            await self.settle(call, attempt, None, "failed")
+            return
+        async with attempt.lock:
+            attempt.ended = True
+            try:
+                await self._store.release(attempt.id)
+            except StoreError:
+                log.exception("farthing: a hold was not released; it expires by itself")
+
+    async def release(self, attempt: Attempt) -> None:
+        """End an attempt that cost nothing, such as an answer from LiteLLM's own cache."""
+        async with attempt.lock:
+            if not attempt.ended:
+                attempt.ended = True
+                await self._store.release(attempt.id)
+
+    async def settle(
+        self, call: Call, attempt: Attempt, usage: Usage | None, outcome: Outcome = "ok"
+    ) -> Charge | None:
+        """Charge an attempt's real usage, once, however often it is reported; return its charge.
+
+        Without a ``usage`` the tokens are counted here. It runs to its end even if the caller is
+        cancelled meanwhile, as a client that hangs up does.
+        """
+        return await asyncio.shield(self._keep(self._settle(call, attempt, usage, outcome)))
+
+    def _keep(self, work: Coroutine[Any, Any, Charge | None]) -> asyncio.Task[Charge | None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _settle(
+        self, call: Call, attempt: Attempt, usage: Usage | None, outcome: Outcome
+    ) -> Charge | None:
+        async with attempt.lock:
+            if attempt.ended:
+                return attempt.charge
+            attempt.ended = True
+            span = self._tracer.start_span("farthing settle", context=set_span_in_context(call.span))
+            estimated = usage is None
+            if usage is None:
+                usage = await asyncio.to_thread(_counted, dict(call.payload), attempt)
+            charge = self._charge(call, attempt, usage, outcome, estimated=estimated)
+            # The charge is on disk before the credits move: a crash in between is mended from the outbox.
+            cost = charge.cost.total if charge.cost else None
+            span_bytes = self._charge_spans.finish(charge, call.span.get_span_context()).payload
+            await self._outbox.append(charge.id, cost, span_bytes, sequence=charge.sequence)
+            try:
+                balance = await self._store.settle(attempt.id, call.account, charge.settled)
+                attempt.available = balance.available
+            except StoreError as error:
+                log.exception("farthing: a charge is not settled yet; it will be, from the outbox")
+                call.span.add_event("farthing.settle.delayed", {"error.type": type(error).__name__})
+            attempt.charge = charge
+            facts = {
+                attr.CHARGE_ID: charge.id,
+                attr.TIER: charge.tier,
+                attr.RESPONSE_MODEL: charge.model,
+                attr.CREDITS_SETTLED: usd_text(charge.settled),
+                attr.CREDITS_BALANCE: usd_text(attempt.available),
+            }
+            span.set_attributes(facts)
+            span.end()
+            call.span.set_attributes({**facts, attr.CHARGE_OUTCOME: outcome})
+        if outcome != "failed":
+            self.close(call)
+        return charge
+
+    def _charge(
+        self, call: Call, attempt: Attempt, usage: Usage, outcome: Outcome, *, estimated: bool
+    ) -> Charge:
+        deployment = attempt.deployment
+        cost = self.prices.cost(deployment.price, usage) if deployment.price else None
+        baseline: Cost | None = self.prices.cost(self._baseline, usage) if self._baseline else None
+        settled = cost.total if cost else 0
+        grade = call.grade or FALLBACK_GRADE
+        return Charge(
+            id=attempt.id,
+            kind="failed_attempt" if outcome == "failed" else "inference",
+            outcome=outcome,
+            started=_utc(attempt.started_ns),
+            ended=_utc(time.time_ns()),
+            account=call.account,
+            session_id=call.session_id,
+            session_step=call.session_step,
+            surface=call.surface,
+            streamed=attempt.streamed,
+            grade=grade.grade,
+            grade_score=grade.score,
+            grade_source=grade.source,
+            tier=deployment.tier,
+            model=deployment.label,
+            provider=deployment.provider,
+            stand_in=deployment.stand_in,
+            usage=usage,
+            usage_estimated=estimated,
+            cost=cost,
+            price_version=self.prices.version,
+            cost_source="local" if deployment.tier == "local" else "provider",
+            baseline_model=self._settings.cost.baseline_model,
+            # A failed attempt answered nobody: the baseline would not have made it.
+            baseline_cost=baseline.total if baseline and outcome != "failed" else None,
+            held=attempt.held,
+            settled=settled,
+            balance=attempt.available + attempt.held - settled,
+            climbed_from=call.failed_tier if outcome != "failed" else "",
+            gateway_instance=self._outbox.instance,
+            sequence=self._outbox.next_sequence(),
+        )
+
+    # What the client is told
+
+    def credits(self, nano: int) -> str:
+        """Return nano-dollars as credits, the unit that users see."""
+        return credits_text(nano, self._settings.credits.nano_per_credit)
+
+    def headers(self, call: Call) -> dict[str, str]:
+        """Return the response headers of a call: credits for holds and balances, USD for the cost."""
+        attempt = call.attempt
+        if attempt is None:
+            return {}
+        facts = {
+            "x-farthing-tier": attempt.deployment.tier,
+            "x-farthing-model": attempt.deployment.label,
+            "x-farthing-held": self.credits(attempt.held),
+            "x-farthing-balance": self.credits(attempt.available),
+            "x-farthing-charge": attempt.id,
+        }
+        if call.grade:
+            facts["x-farthing-grade"] = call.grade.grade
+        if attempt.charge:
+            facts["x-farthing-cost"] = _cost_text(attempt.charge)
+        return facts
+
+    def receipt(self, call: Call) -> dict[str, str]:
+        """Return the same figures as the last event of a stream carries them."""
+        return {name.removeprefix("x-farthing-"): value for name, value in self.headers(call).items()}
+
+
+def _counted(payload: Mapping[str, Any], attempt: Attempt) -> Usage:
+    """Return the usage of an answer that nobody counted: what was asked and what was streamed of it."""
+    return Usage(input_estimate(payload), count_text("".join(attempt.answered)))
+
+
+def _cost_text(charge: Charge) -> str:
+    return usd_text(charge.cost.total) if charge.cost else "unpriced"
+
+
+def _utc(ns: int) -> datetime:
+    return datetime.fromtimestamp(ns // 1_000_000_000, UTC).replace(microsecond=ns // 1000 % 1_000_000)
+
+
+def _output_cap(payload: Mapping[str, Any]) -> int | None:
+    """Return the largest output cap a request carries: whichever of them the provider obeys, it is held."""
+    names = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+    caps = [value for name in names if isinstance(value := payload.get(name), int) and value > 0]
+    return max(caps, default=None)
+
+
+def _answers(payload: Mapping[str, Any]) -> int:
+    """Return how many answers a request asks for (``n``, or ``best_of`` of text completions)."""
+    counts = [value for name in ("n", "best_of") if isinstance(value := payload.get(name), int) and value > 0]
+    return max(counts, default=1)

@@ -1,0 +1,147 @@
+"""`farthing init`: the two configuration files a proxy needs, and the secrets they name."""
+
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from urllib.parse import urlsplit
+
+import yaml
+
+from farthing.proxy.accounts import hash_key
+
+LOCAL_MODEL = "smollm2-135m-instruct"
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """Where the fast and the strong tier come from."""
+
+    provider: str
+    fast: str
+    strong: str
+    key_variable: str
+    """The environment variable with the provider's key; empty for stand-ins."""
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether the local model plays the cloud models, for want of a provider's key."""
+        return not self.key_variable
+
+
+OPENAI = Cloud("openai", "gpt-5-mini", "gpt-5", "OPENAI_API_KEY")
+ANTHROPIC = Cloud("anthropic", "claude-haiku-4-5", "claude-sonnet-5", "ANTHROPIC_API_KEY")
+STAND_IN = Cloud("openai", "gpt-5-mini", "gpt-5", "")
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key made for a user, with what the key ring records of it."""
+
+    secret: str
+    user: str
+    department: str
+    cost_centre: str
+    credits: int
+    models: tuple[str, ...] = ("auto", "local", "fast", "strong")
+
+    def entry(self) -> dict[str, object]:
+        """Return the key's entry in farthing.yaml: the hash, never the key."""
+        return {
+            "sha256": hash_key(self.secret),
+            "user": self.user,
+            "department": self.department,
+            "cost_centre": self.cost_centre,
+            "credits": self.credits,
+            "models": list(self.models),
+        }
+
+
+def new_secret() -> str:
+    """Return a fresh key: 192 random bits behind LiteLLM's usual prefix."""
+    return f"sk-{secrets.token_urlsafe(24)}"
+
+
+def choose_cloud(environment: Mapping[str, str]) -> Cloud:
+    """Return the provider whose key is set (OpenAI before Anthropic), else the stand-ins."""
+    for cloud in (OPENAI, ANTHROPIC):
+        if environment.get(cloud.key_variable):
+            return cloud
+    return STAND_IN
+
+
+def write(
+    folder: Path,
+    keys: Sequence[NewKey],
+    *,
+    organisation: str = "My organisation",
+    tier_url: str = "http://127.0.0.1:8900",
+    ledger_url: str = "http://127.0.0.1:8123",
+    cloud: Cloud = STAND_IN,
+    replace: bool = False,
+) -> dict[str, str]:
+    """Write litellm.yaml, farthing.yaml and farthing.env (secrets, mode 0600) into ``folder``.
+
+    Returns the secrets by variable name. Raises FileExistsError before anything is written if one of
+    the files is there and ``replace`` is False.
+    """
+    names = ("litellm.yaml", "farthing.yaml", "farthing.env")
+    taken = [name for name in names if (folder / name).exists()]
+    if taken and not replace:
+        raise FileExistsError(f"{folder / taken[0]} exists; choose another folder or pass --force")
+    folder.mkdir(parents=True, exist_ok=True)
+    values = {
+        "organisation": yaml.safe_dump(organisation).splitlines()[0],
+        "keys": _indented(yaml.safe_dump([key.entry() for key in keys], sort_keys=False)),
+        "baseline": cloud.strong,
+        "local_model": LOCAL_MODEL,
+        "tier_url": tier_url,
+        "tier_port": str(urlsplit(tier_url).port),
+        "tier_key": "none",
+        "ledger_url": ledger_url,
+        "cloud": _cloud_deployments(cloud, tier_url),
+    }
+    for name in names[:2]:
+        template = Template((files("farthing") / "templates" / name).read_text(encoding="utf-8"))
+        (folder / name).write_text(template.substitute(values), encoding="utf-8")
+    environment = {"LITELLM_MASTER_KEY": new_secret(), "FARTHING_LEDGER_PASSWORD": secrets.token_urlsafe(18)}
+    _write_private(folder / names[2], environment)
+    return environment
+
+
+def _indented(text: str) -> str:
+    return "".join(f"  {line}\n" for line in text.splitlines())
+
+
+def _cloud_deployments(cloud: Cloud, tier_url: str) -> str:
+    lines = ["  # The fast and the strong cloud tier."]
+    if cloud.stand_in:
+        lines = [
+            "  # No provider's key was set, so the local model stands in for the cloud models: priced at their",
+            '  # real list prices, labelled "(stand-in)" wherever its figures show. Put real ones here instead.',
+        ]
+    for tier, model in (("fast", cloud.fast), ("strong", cloud.strong)):
+        target = f"model: {cloud.provider}/{model}"
+        if cloud.stand_in:
+            lines += [
+                f"  - model_name: {tier}",
+                f'    litellm_params: {{{target}, api_base: "{tier_url}/v1", api_key: none}}',
+                f"    model_info: {{base_model: {model}, stand_in: true}}",
+            ]
+        else:
+            lines += [
+                f"  - model_name: {tier}",
+                f"    litellm_params: {{{target}, api_key: os.environ/{cloud.key_variable}}}",
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def _write_private(path: Path, environment: Mapping[str, str]) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        for name, value in environment.items():
+            file.write(f"export {name}={value}\n")
+        file.write("export LITELLM_LOCAL_MODEL_COST_MAP=True # prices come from the installed LiteLLM\n")

@@ -1,0 +1,127 @@
+"""A Ray of our own on this machine: started quietly, ended completely."""
+
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# Ray reads these when it is imported. On Linux its servers would listen on every address and run what they
+# are sent: the second makes them keep to loopback, as they do on macOS and Windows, and the token keeps
+# other users of the machine out.
+os.environ |= {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+}
+
+import ray
+from psutil import NoSuchProcess, Process, wait_procs  # Ray brings psutil; importable after Ray only
+from ray import serve
+from ray.serve.api import RunTarget
+from ray.serve.schema import ApplicationStatus
+
+from ray_deploy.app import application
+from ray_deploy.settings import Settings
+
+APP = "sovereign"
+_OBJECT_STORE_BYTES = 100 * 2**20  # answers pass through it only when they exceed 100 KB
+
+
+class ClusterError(Exception):
+    """Ray or the engine did not start, or ended by itself; the text says what happened and where to look."""
+
+
+class Cluster:
+    """A running Ray with Serve in front, listening on the settings' host and port."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        # Ray's servers for the cluster and the node: they must live as long as we do.
+        self._servers = Process().children()
+
+    def deploy(self) -> None:
+        """Ask for the application; it becomes ready later."""
+        target = RunTarget(application(self._settings), name=APP, route_prefix="/")
+        serve.run_many(
+            [target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False
+        )
+
+    def check_deployment(self) -> None:
+        """Raise ClusterError when Serve has given up starting the application."""
+        status = serve.status().applications.get(APP)
+        if status is not None and status.status == ApplicationStatus.DEPLOY_FAILED:
+            messages = [deployment.message for deployment in status.deployments.values()]
+            raise ClusterError(
+                "the engine did not start: " + _last_line("\n".join([status.message, *messages]))
+            )
+
+    def check_servers(self) -> None:
+        """Raise ClusterError when one of Ray's own servers has ended."""
+        if gone := [process.pid for process in self._servers if not process.is_running()]:
+            raise ClusterError(f"Ray ended by itself (process {gone[0]})")
+
+    def drain(self) -> None:
+        """Take the application away: no new requests, and running answers get ``drain_s`` to end."""
+        serve.delete(APP)
+
+
+@contextmanager
+def local_cluster(settings: Settings) -> Iterator[Cluster]:
+    """Start a Ray of our own, and end every process of it on the way out, however that comes about."""
+    folder = settings.temp_dir or Path(tempfile.mkdtemp(prefix="tier-", dir="/tmp"))  # noqa: S108
+    for name in ("ray", "ray.serve"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        try:
+            _start(settings, folder)
+        except Exception as error:
+            raise ClusterError(f"Ray did not start: {_last_line(str(error))}") from error
+        yield Cluster(settings)
+    except ClusterError as error:
+        folder, kept = settings.temp_dir or Path(), folder
+        raise ClusterError(f"{error}\nRay's logs: {kept}/session_latest/logs") from error
+    finally:
+        _end_processes()
+        if settings.temp_dir is None and folder != Path():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(settings: Settings, folder: Path) -> None:
+    ray.init(
+        address="local",  # never a cluster that happens to run here or is named in RAY_ADDRESS
+        num_cpus=settings.replicas,
+        include_dashboard=False,
+        object_store_memory=_OBJECT_STORE_BYTES,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        _temp_dir=str(folder),
+    )
+    serve.start(
+        http_options={"host": settings.host, "port": settings.port},
+        logging_config={"log_level": "WARNING", "enable_access_log": False},
+    )
+
+
+def _end_processes() -> None:
+    # Ray ends its servers but does not wait for the workers below them: remember them first.
+    started = Process().children(recursive=True)
+    try:
+        ray.shutdown()
+    finally:
+        _, left = wait_procs(started, timeout=3)
+        for process in left:
+            try:
+                process.kill()
+            except NoSuchProcess:
+                continue
+        wait_procs(left, timeout=3)
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason given"

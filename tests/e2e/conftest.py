@@ -1,0 +1,90 @@
+"""The real stack, once for all end-to-end tests: Ray Serve tier, embedded ledger, LiteLLM proxy."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import httpx
+import openai
+import pytest
+
+from farthing.credits import Balance
+from farthing.credits.report import balances
+from farthing.demo.report import Report, collect
+from farthing.demo.stack import Stack
+from farthing.ledger import connect
+from farthing.scaffold import NewKey, new_secret
+
+USERS = [
+    NewKey(new_secret(), "ada", "research", "CC-1", 1_000_000),
+    NewKey(new_secret(), "grace", "platform", "CC-2", 1_000_000),
+    NewKey(new_secret(), "blaise", "marketing", "CC-3", 0),
+    NewKey(new_secret(), "charles", "support", "CC-4", 3),
+    NewKey(new_secret(), "limited", "support", "CC-4", 1_000, ("auto", "local")),
+]
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """What a test needs to act as a client of the proxy and as a reader of the books."""
+
+    stack: Stack
+
+    def secret(self, user: str) -> str:
+        return next(key.secret for key in USERS if key.user == user)
+
+    @property
+    def url(self) -> str:
+        return self.stack.proxy_url
+
+    def openai(self, user: str, **more: Any) -> openai.OpenAI:
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=self.secret(user), max_retries=0, **more)
+
+    def anthropic(self, user: str) -> anthropic.Anthropic:
+        return anthropic.Anthropic(base_url=self.url, api_key=self.secret(user), max_retries=0)
+
+    def post(self, user: str, path: str, body: dict[str, Any], **headers: str) -> httpx.Response:
+        headers = {"authorization": f"Bearer {self.secret(user)}", **headers}
+        return httpx.post(f"{self.url}{path}", json=body, headers=headers, timeout=120)
+
+    def balance(self, user: str) -> Balance:
+        (found,) = asyncio.run(balances(self.stack.settings, user))
+        return found
+
+    def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
+        client = connect(self.stack.settings.ledger)
+        return list(client.query(sql, parameters=parameters).named_results())
+
+    def charge(self, charge_id: str, within_s: float = 20) -> dict[str, Any]:
+        """Return a charge's row in the ledger, once it has arrived there."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            found = self.rows("SELECT * FROM charges_final WHERE id = {id:String}", id=charge_id)
+            if found:
+                assert len(found) == 1
+                return found[0]
+            time.sleep(0.2)
+        raise AssertionError(f"charge {charge_id} did not arrive in the ledger within {within_s} s")
+
+    def charges_of(self, user: str) -> list[dict[str, Any]]:
+        return self.rows("SELECT * FROM charges_final WHERE user = {user:String} ORDER BY started", user=user)
+
+    def books(self) -> Report:
+        """Wait for the outbox to empty and compare outbox, credits and ledger."""
+        return collect(self.stack.settings, [], {})
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    folder: Path = tmp_path_factory.mktemp("stack")
+    with Stack(folder, USERS) as stack:
+        yield Gateway(stack)
+
+
+def usd(text: str) -> Decimal:
+    return Decimal(text)

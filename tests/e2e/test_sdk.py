@@ -1,0 +1,86 @@
+"""LiteLLM's SDK Router without the proxy: graded, paid for and recorded all the same."""
+
+import asyncio
+
+import litellm
+import pytest
+from litellm import Router
+
+from farthing.proxy.accounts import account_of
+from farthing.proxy.sdk import attach
+from farthing.telemetry import Account
+from tests.e2e.test_surfaces import EASY, HARD
+
+
+@pytest.fixture
+async def sdk(gateway, monkeypatch):
+    before = list(litellm.callbacks)
+    farthing = attach(Account("", "ada", "research", "CC-1"), gateway.stack.settings)
+    tier = gateway.stack.tier.ready_url.removesuffix("/ready") + "/v1"
+
+    def deployment(group, model, **info):
+        params = {"model": f"openai/{model}", "api_base": tier, "api_key": "none"}
+        return {"model_name": group, "litellm_params": params, "model_info": info}
+
+    config = {
+        "classifier_type": "custom",
+        "classifier_plugin": farthing.classifier,
+        "tiers": {"SIMPLE": "local", "MEDIUM": "fast", "COMPLEX": "strong"},
+    }
+    auto = {
+        "model": "auto_router/complexity_router",
+        "complexity_router_default_model": "fast",
+        "complexity_router_config": config,
+    }
+    router = Router(
+        model_list=[
+            {"model_name": "auto", "litellm_params": auto},
+            deployment("local", "smollm2-135m-instruct"),
+            deployment("fast", "gpt-5-mini", base_model="gpt-5-mini", stand_in=True),
+            deployment("strong", "gpt-5", base_model="gpt-5", stand_in=True),
+        ],
+        num_retries=0,
+    )
+    yield router, farthing
+    await farthing.close()
+    litellm.callbacks[:] = before
+
+
+async def charges_since(gateway, farthing, known):
+    assert await farthing.delivery.flush(20)
+    return [charge for charge in gateway.charges_of("ada") if charge["id"] not in known]
+
+
+@pytest.mark.parametrize(("task", "grade", "tier"), [(EASY, "LOW", "local"), (HARD, "HIGH", "strong")])
+async def test_router_acompletion_is_graded_charged_and_recorded(gateway, sdk, task, grade, tier):
+    router, farthing = sdk
+    known = {charge["id"] for charge in gateway.charges_of("ada")}
+    settled = gateway.balance("ada").settled
+    answer = await router.acompletion(model="auto", messages=task, max_tokens=8)
+    (charge,) = await charges_since(gateway, farthing, known)
+    assert (charge["grade"], charge["tier"], charge["user"]) == (grade, tier, "ada")
+    assert charge["output_tokens"] == answer.usage.completion_tokens
+    assert gateway.balance("ada").settled - settled == int(charge["cost_total"] * 10**9)
+
+
+async def test_router_acompletion_streamed_is_charged_its_usage(gateway, sdk):
+    router, farthing = sdk
+    known = {charge["id"] for charge in gateway.charges_of("ada")}
+    stream = await router.acompletion(model="strong", messages=EASY, max_tokens=8, stream=True)
+    text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
+    assert text
+    await farthing.meter.idle()
+    for _ in range(50):  # the SDK reports the end of a stream in the background
+        charges = await charges_since(gateway, farthing, known)
+        if charges:
+            break
+        await asyncio.sleep(0.1)
+    (charge,) = charges
+    assert charge["streamed"] is True
+    assert charge["usage_estimated"] is False
+    assert 0 < charge["output_tokens"] <= 8
+    assert gateway.balance("ada").held == 0
+
+
+def test_an_admin_or_nobody_pays_from_the_gateway_account(gateway):
+    assert account_of(None, gateway.stack.settings).user == "gateway"
