@@ -118,7 +118,7 @@ class SovereignTier:
             max_output=self._settings.max_output,
             markers=self._engine.endpoint.tool_markers,
         )
-        return await self._relay.answer(call, request)
+        return await self._relay.answer(call)
 
     def _check_key(self, request: Request) -> None:
         # Anthropic's clients send x-api-key, all others a bearer token.

@@ -1,19 +1,14 @@
 """Passing a call on to the engine, and its answer back."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 
 import httpx
-from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from ray_deploy.calls import Call
 from ray_deploy.engine import Endpoint
 from ray_deploy.errors import error_response
-
-
-_CLIENT_GONE = 499  # nobody reads it; the name that nginx gave it
 
 
 class Renamer:
@@ -63,21 +58,13 @@ class Relay:
         answer = (await self._client.get("/slots", timeout=20)).raise_for_status().json()
         return len(answer), sum(1 for slot in answer if slot["is_processing"])
 
-    async def answer(self, call: Call, client: Request) -> Response:
+    async def answer(self, call: Call) -> Response:
         """Return the engine's answer to a call, status and stream included; 503 when it cannot be reached.
 
-        ``client`` is the request behind the call, its body already read: when it is gone, so is the call.
+        Serve cancels this when the client leaves, which closes the connection. llama.cpp notices that at
+        the next token of a stream; without a stream only after a second in which no answer of any slot
+        ends or moves on, so there the output cap bounds what is computed for nobody.
         """
-        # A stream notices by itself that its client has left; waiting for an answer does not.
-        work, gone = asyncio.create_task(self._answer(call)), asyncio.create_task(_until_gone(client))
-        try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-            return work.result() if work.done() else Response(status_code=_CLIENT_GONE)
-        finally:
-            work.cancel()
-            gone.cancel()
-
-    async def _answer(self, call: Call) -> Response:
         request = self._client.build_request(
             "POST", call.surface, content=call.body, headers={"content-type": "application/json"}
         )
@@ -100,11 +87,6 @@ class Relay:
         finally:
             await upstream.aclose()
         return Response(body, upstream.status_code, media_type=media_type)
-
-
-async def _until_gone(client: Request) -> None:
-    while (await client.receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _stream(upstream: httpx.Response, renamer: Renamer) -> AsyncIterator[bytes]:

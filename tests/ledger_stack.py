@@ -125,15 +125,16 @@ def charge(number: int = 1, **changes: object) -> Charge:
         "session_step": 3, "surface": "chat", "streamed": True, "grade": "HIGH", "grade_score": 0.875,
         "grade_source": "rule", "tier": "strong", "model": "gpt-5", "provider": "openai", "stand_in": False,
         "usage": Usage(1000, 200, 300, 50, 20), "usage_estimated": False,
-        "cost": Cost(1_250_001, 2_000_000, 37_500, 62_500), "price_version": "map-1", "cost_source": "provider",
-        "baseline_model": "gpt-5", "baseline_cost": 4_000_003, "held": 9_000_000, "settled": 3_350_001,
-        "balance": 996_649_999, "climbed_from": "fast", "gateway_instance": "gw-1", "sequence": number,
+        "cost": Cost(1_250_001, 2_000_000, 37_500, 62_500), "price_version": "map-1",
+        "cost_source": "provider", "baseline_model": "gpt-5", "baseline_cost": 4_000_003,
+        "held": 9_000_000, "settled": 3_350_001, "balance": 996_649_999, "climbed_from": "fast",
+        "gateway_instance": "gw-1", "sequence": number,
     }  # fmt: skip
     return Charge(**{**values, **changes})
 
 
 def random_charges(count: int, seed: int) -> list[Charge]:
-    """Return charges over departments, users, tiers, kinds and months; some unpriced, some without baseline."""
+    """Return charges over departments, users, tiers, kinds and months; some lack a price or baseline."""
     rng = random.Random(seed)
     people = [Account(f"{n:064x}", f"user-{n}", f"department-{n % 4}", f"CC-{n % 4}") for n in range(9)]
     tiers = [("local", "smollm2"), ("fast", "gpt-5-mini (stand-in)"), ("strong", "gpt-5")]
@@ -148,7 +149,8 @@ def random_charges(count: int, seed: int) -> list[Charge]:
         baseline = rng.randrange(10**10) if kind == "inference" and cost and rng.random() > 0.03 else None
         made.append(
             charge(
-                number, id=f"{seed}-{number}", kind=kind, started=started, ended=started + timedelta(seconds=2),
+                number, id=f"{seed}-{number}", kind=kind, started=started,
+                ended=started + timedelta(seconds=2),
                 account=rng.choice(people), tier=tier, model=model, stand_in="stand-in" in model,
                 usage=Usage(rng.randrange(10**6), rng.randrange(10**5), rng.randrange(10**4), 0, 0),
                 cost=cost, baseline_cost=baseline, settled=cost.total if cost else 0,

@@ -2,12 +2,13 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
-from farthing import __version__, settings
+from farthing import __version__, scaffold, settings
 from farthing.settings import Settings, SettingsError
 
 
@@ -127,7 +128,7 @@ def _whole(text: str) -> int:
 
 def _month(text: str) -> str:
     try:
-        return datetime.strptime(text, "%Y-%m").strftime("%Y-%m")  # noqa: DTZ007
+        return datetime.strptime(text, "%Y-%m").strftime("%Y-%m")
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a month: write it as 2026-11") from None
 
@@ -138,19 +139,13 @@ def _demo(arguments: argparse.Namespace) -> int:
     return run(arguments.folder, once=arguments.once, report=arguments.report)
 
 
-def _new_key(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
-    from farthing import scaffold
-
+def _new_key(arguments: argparse.Namespace) -> scaffold.NewKey:
     return scaffold.NewKey(
         scaffold.new_secret(), arguments.user, arguments.department, arguments.cost_centre, arguments.credits
     )
 
 
 def _init(arguments: argparse.Namespace) -> None:
-    import os
-
-    from farthing import scaffold
-
     key, cloud = _new_key(arguments), scaffold.choose_cloud(os.environ)
     scaffold.write(
         arguments.folder,
@@ -168,13 +163,12 @@ Start the parts, each in a terminal of its own in that folder:
   . ./farthing.env && farthing ledger serve
   . ./farthing.env && litellm --config litellm.yaml --host 127.0.0.1 --port 4000
 Then ask:
-  curl http://127.0.0.1:4000/v1/chat/completions -H 'Authorization: Bearer {key.secret}' \\
-    -H 'Content-Type: application/json' -d '{{"model": "auto", "messages": [{{"role": "user", "content": "Hi"}}]}}'
+{scaffold.curl("http://127.0.0.1:4000", key.secret)}
 and read `farthing balance` and `farthing statement`.""")
     if cloud.stand_in:
         print(
-            "\nNeither OPENAI_API_KEY nor ANTHROPIC_API_KEY is set: the fast and strong tiers are stand-ins, the\n"
-            "local model at the cloud models' list prices. Start the tier with their names:\n"
+            "\nNo OPENAI_API_KEY or ANTHROPIC_API_KEY is set: the fast and strong tiers are stand-ins,\n"
+            "the local model at the cloud models' list prices. Start the tier with their names:\n"
             f"  python -m ray_deploy --port 8900 --served-name {cloud.fast} --served-name {cloud.strong}"
         )
 
@@ -217,10 +211,10 @@ def _grade(arguments: argparse.Namespace) -> None:
 
 def _statement(arguments: argparse.Namespace) -> int:
     from farthing.ledger import LedgerError, connect
-    from farthing.ledger.statement import render, statement
+    from farthing.ledger.statement import render, statement, this_month
 
     loaded = settings.load(arguments.config)
-    month = arguments.month or datetime.now(UTC).strftime("%Y-%m")
+    month = arguments.month or this_month()
     try:
         rows = statement(connect(loaded.ledger), month)
     except LedgerError as error:
@@ -250,14 +244,15 @@ def _balance(arguments: argparse.Namespace) -> int:
 def _ledger_serve(arguments: argparse.Namespace) -> int:
     from farthing.ledger.server import serve
 
-    return serve(settings.load(arguments.config)) or 0
+    serve(settings.load(arguments.config))
+    return 0
 
 
 def _ledger_migrate(arguments: argparse.Namespace) -> int:
-    from farthing.ledger import LedgerError, connect, migrate
+    from farthing.ledger import LedgerError, prepare
 
     try:
-        applied = migrate(connect(settings.load(arguments.config).ledger))
+        applied = prepare(settings.load(arguments.config).ledger)
     except LedgerError as error:
         print(f"farthing: {error}", file=sys.stderr)
         return 1

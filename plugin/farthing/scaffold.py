@@ -65,6 +65,15 @@ def new_secret() -> str:
     return f"sk-{secrets.token_urlsafe(24)}"
 
 
+def curl(proxy_url: str, secret: str) -> str:
+    """Return a command that asks the proxy something, for people to paste."""
+    body = '{"model": "auto", "messages": [{"role": "user", "content": "Hi"}]}'
+    return (
+        f"  curl -i {proxy_url}/v1/chat/completions -H 'Authorization: Bearer {secret}' \\\n"
+        f"    -H 'Content-Type: application/json' -d '{body}'"
+    )
+
+
 def choose_cloud(environment: Mapping[str, str]) -> Cloud:
     """Return the provider whose key is set (OpenAI before Anthropic), else the stand-ins."""
     for cloud in (OPENAI, ANTHROPIC):

@@ -66,7 +66,7 @@ def test_our_total_is_litellms_to_the_nano_dollar(model: str, usage: Usage) -> N
     price = BOOK.price(model)
     assert price is not None
     # LiteLLM adds floats; each of our components is rounded once. Whole-nano rates leave no difference.
-    fractional = sum(
+    fractional = any(
         rate % 10**15 != 0
         for rate in (price.rates_at(usage.input_tokens).input, price.rates_at(usage.input_tokens).cache_read)
     )

@@ -37,8 +37,17 @@ def usages(draw: st.DrawFn) -> Usage:
 
 
 def flat(**changes: int) -> ModelPrice:
-    base = {"input": 10, "output": 50, "cache_read": 1, "cache_write": 12, "cache_write_1h": 20, "reasoning": 50}
-    return ModelPrice("m", ((0, Rates(**{name: value * NANO for name, value in {**base, **changes}.items()})),))
+    base = {
+        "input": 10,
+        "output": 50,
+        "cache_read": 1,
+        "cache_write": 12,
+        "cache_write_1h": 20,
+        "reasoning": 50,
+    }
+    return ModelPrice(
+        "m", ((0, Rates(**{name: value * NANO for name, value in {**base, **changes}.items()})),)
+    )
 
 
 def test_each_component_is_priced_by_itself() -> None:
@@ -68,6 +77,16 @@ def test_worst_case_includes_the_premium_of_cache_writes() -> None:
     assert worst_case(flat(reasoning=80), 0, 10) == 800
 
 
+def test_the_worst_case_covers_four_components_rounded_up() -> None:
+    half = 7 * NANO // 2
+    price = ModelPrice("m", ((0, Rates(half, half, half, half, half, half)),))
+    bill = cost(price, Usage(input_tokens=3, output_tokens=1, cache_read=1, cache_write=1))
+    assert (bill.total, 4 * half // NANO) == (16, 14)
+    assert worst_case(price, 3, 1) == 16
+    assert affordable_output(price, 3, 16) == 1
+    assert affordable_output(price, 3, 15) == 0
+
+
 def test_free_is_free_and_unlimited() -> None:
     free = ModelPrice("m", ((0, Rates(0, 0, 0, 0, 0, 0)),))
     assert worst_case(free, 10**6, 10**6) == 0
@@ -80,7 +99,9 @@ def test_what_does_not_fit_affords_nothing() -> None:
     assert affordable_output(flat(), 100, 2050) == 1
 
 
-@pytest.mark.parametrize(("n", "d", "expected"), [(5, 2, 2), (7, 2, 4), (3, 2, 2), (1, 2, 0), (8, 3, 3), (7, 3, 2)])
+@pytest.mark.parametrize(
+    ("n", "d", "expected"), [(5, 2, 2), (7, 2, 4), (3, 2, 2), (1, 2, 0), (8, 3, 3), (7, 3, 2)]
+)
 def test_half_even(n: int, d: int, expected: int) -> None:
     assert half_even(n, d) == expected
 
@@ -115,11 +136,41 @@ def test_cost_never_exceeds_the_worst_case_of_its_bounds(
 def test_more_tokens_never_cost_less(rates: Rates, usage: Usage, more: int, where: str) -> None:
     price = ModelPrice("m", ((0, rates),))
     grown = {
-        "input": Usage(usage.input_tokens + more, usage.output_tokens, usage.cache_read, usage.cache_write, usage.reasoning),
-        "output": Usage(usage.input_tokens, usage.output_tokens + more, usage.cache_read, usage.cache_write, usage.reasoning),
-        "read": Usage(usage.input_tokens + more, usage.output_tokens, usage.cache_read + more, usage.cache_write, usage.reasoning),
-        "write": Usage(usage.input_tokens + more, usage.output_tokens, usage.cache_read, usage.cache_write + more, usage.reasoning),
-        "reasoning": Usage(usage.input_tokens, usage.output_tokens + more, usage.cache_read, usage.cache_write, usage.reasoning + more),
+        "input": Usage(
+            usage.input_tokens + more,
+            usage.output_tokens,
+            usage.cache_read,
+            usage.cache_write,
+            usage.reasoning,
+        ),
+        "output": Usage(
+            usage.input_tokens,
+            usage.output_tokens + more,
+            usage.cache_read,
+            usage.cache_write,
+            usage.reasoning,
+        ),
+        "read": Usage(
+            usage.input_tokens + more,
+            usage.output_tokens,
+            usage.cache_read + more,
+            usage.cache_write,
+            usage.reasoning,
+        ),
+        "write": Usage(
+            usage.input_tokens + more,
+            usage.output_tokens,
+            usage.cache_read,
+            usage.cache_write + more,
+            usage.reasoning,
+        ),
+        "reasoning": Usage(
+            usage.input_tokens,
+            usage.output_tokens + more,
+            usage.cache_read,
+            usage.cache_write,
+            usage.reasoning + more,
+        ),
     }[where]
     assert cost(price, grown).total >= cost(price, usage).total
 

@@ -58,7 +58,16 @@ def test_a_model_is_found_with_and_without_its_provider() -> None:
 
 
 def test_a_model_of_another_provider_is_not_priced_by_its_name() -> None:
-    for name in ("ollama/gpt-5", "hosted_vllm/gpt-5", "nobody/knows", "", "gpt-5/"):
+    for name in (
+        "ollama/gpt-5",
+        "hosted_vllm/gpt-5",
+        "open/gpt-5",
+        "openai_like/gpt-5",
+        "nobody/knows",
+        "",
+        "gpt-5/",
+        "/gpt-5",
+    ):
         assert BOOK.price(name) is None
 
 
@@ -84,12 +93,16 @@ def test_farthing_yaml_wins_over_the_deployment_and_that_over_the_map() -> None:
 
 
 def test_overrides_are_exact_names_and_may_price_the_cache() -> None:
-    price = Price(input=Decimal(3), output=Decimal(15), cache_read=Decimal("0.3"), cache_write=Decimal("3.75"))
+    price = Price(
+        input=Decimal(3), output=Decimal(15), cache_read=Decimal("0.3"), cache_write=Decimal("3.75")
+    )
     book = PriceBook(CostSettings(prices={"local": price}), MAP)
     found = book.price("local")
     assert found is not None
     assert book.price("openai/local") is None
-    assert book.cost(found, Usage(1000, 10, 100, 200)).total == 700 * 3000 + 10 * 15000 + 100 * 300 + 200 * 3750
+    assert (
+        book.cost(found, Usage(1000, 10, 100, 200)).total == 700 * 3000 + 10 * 15000 + 100 * 300 + 200 * 3750
+    )
 
 
 def test_a_deployment_may_price_a_part_over_the_list() -> None:
@@ -114,7 +127,8 @@ def test_the_version_names_the_data_of_every_price() -> None:
     assert len(set(versions)) == 3
     listed = BOOK.price("gpt-5")
     explicit = [
-        BOOK.price("gpt-5", {"input_cost_per_token": usd, "output_cost_per_token": usd}) for usd in (1e-6, 2e-6)
+        BOOK.price("gpt-5", {"input_cost_per_token": usd, "output_cost_per_token": usd})
+        for usd in (1e-6, 2e-6)
     ]
     assert len({price.version for price in (listed, *explicit) if price}) == 3
 
@@ -128,7 +142,7 @@ def test_floats_are_the_decimals_they_print_as() -> None:
 
 @pytest.mark.parametrize("bad", ["free", float("nan"), float("inf"), -1e-06, True, [1], "1e999999999", 5000])
 def test_what_is_no_price_is_refused_by_name(bad: object) -> None:
-    with pytest.raises(ValueError, match="input_cost_per_token: .* is not a price"):
+    with pytest.raises(ValueError, match=r"input_cost_per_token: .* is not a price"):
         BOOK.price("gpt-5", {"input_cost_per_token": bad, "output_cost_per_token": 0})
 
 

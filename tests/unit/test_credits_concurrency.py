@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from credit_backends import BACKENDS, account
+from credit_backends import BACKENDS, Clock, account
 
 from farthing.credits import InsufficientCreditsError, StoreError, open_store
 
@@ -228,8 +228,12 @@ async def test_the_audit_names_what_does_not_add_up(tmp_path):
 
 
 async def test_overdraft_is_what_no_live_hold_covered(tmp_path):
-    store = open_store(sqlite_url(tmp_path))
+    clock = Clock()
+    store = open_store(sqlite_url(tmp_path), clock=clock)
     await store.grant("g", ANA, 1000)
+    await store.hold("expired", ANA, 50, ttl_s=5)
+    clock.now += 6
+    await store.settle("expired", ANA, 30)  # nobody looked in between: it ran out all the same
     await store.hold("covered", ANA, 50, ttl_s=60)
     await store.settle("covered", ANA, 40)
     await store.hold("exceeded", ANA, 50, ttl_s=60)
@@ -242,4 +246,4 @@ async def test_overdraft_is_what_no_live_hold_covered(tmp_path):
     reading = sqlite3.connect(tmp_path / "credits.db")
     overdrafts = dict(reading.execute("SELECT id, overdraft FROM holds").fetchall())
     reading.close()
-    assert overdrafts == {"covered": 0, "exceeded": 15, "released": 20, "lost": 10}
+    assert overdrafts == {"expired": 30, "covered": 0, "exceeded": 15, "released": 20, "lost": 10}

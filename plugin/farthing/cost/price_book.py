@@ -15,7 +15,7 @@ _PRICE_FIELDS = ("cost_per_token", "_token_cost", "cost_per_reasoning_token", "t
 
 
 class PriceBook:
-    """Answers what a model costs. Reads LiteLLM's map once, at construction (about 20 ms)."""
+    """Answers what a model costs. Reads LiteLLM's map once, at construction (20 to 50 ms)."""
 
     cost = staticmethod(cost)
     worst_case = staticmethod(worst_case)
@@ -84,7 +84,7 @@ class PriceBook:
         prefix, _, rest = model.partition("/")
         for name in (rest, rest.removeprefix("responses/")):
             # `ollama/gpt-5` is not OpenAI's gpt-5: a prefix is dropped only before its own provider's entry.
-            if name in entries and str(entries[name].get("litellm_provider", "")).startswith(prefix):
+            if name in entries and _serves(str(entries[name].get("litellm_provider", "")), prefix):
                 return entries[name]
         return None
 
@@ -103,6 +103,12 @@ class PriceBook:
             entry["cache_creation_input_token_cost"] = price.cache_write.scaleb(-6)
         found = price_from_entry(model, entry, version=self.version, provider=provider)
         return found and replace(found, source=price.source)
+
+
+def _serves(provider: str, prefix: str) -> bool:
+    """``vertex_ai`` also names ``vertex_ai-language-models``, ``bedrock`` also ``bedrock_converse``."""
+    related = provider.startswith((f"{prefix}-", f"{prefix}_")) or provider == f"text-completion-{prefix}"
+    return bool(prefix) and (provider == prefix or related)
 
 
 def _priced_fields(explicit: Mapping[str, object]) -> dict[str, object]:

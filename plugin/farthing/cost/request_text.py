@@ -21,7 +21,15 @@ FILE_TOKENS, FILE_BYTES_PER_TOKEN = 30_000, 8
 MAX_DEPTH = 32
 
 _READ = ("system", "instructions", "messages", "input", "prompt", "prediction", "documents")
-_READ_AS_JSON = ("tools", "functions", "tool_choice", "response_format", "text", "output_format", "output_config")
+_READ_AS_JSON = (
+    "tools",
+    "functions",
+    "tool_choice",
+    "response_format",
+    "text",
+    "output_format",
+    "output_config",
+)
 _IMAGES = {"image", "image_url", "input_image", "image_file", "video", "video_url", "input_video"}
 _IMAGES |= {"computer_screenshot", "image_generation_call"}
 _AUDIO = {"audio", "input_audio", "audio_url"}

@@ -20,12 +20,13 @@ INLINE_CHARS = 16_384
 COUNTED_CHARS = 1_000_000
 """Text beyond this is not tokenized: its UTF-8 bytes are its bound."""
 MARGIN = 2
-"""Times o200k_base's count. Measured worst in mostly ASCII text: German with SmolLM2, 2.2 (and its
-umlauts are counted again, as bytes)."""
+"""Times o200k_base's count. Measured: 1.1 on English and 1.2 on code for SmolLM2, 2.0 on its worst signs."""
+_TENTHS_PER_BYTE = 4
+"""At least 0.4 tokens a byte: o200k_base is better than others at European languages (SmolLM2 takes 2.1
+times its count in Dutch, one token per 2.5 bytes) and at runs of one character."""
 _CHUNK = 32_768  # one regex run over a million blanks exhausts tiktoken's backtracking stack
-_LONGEST_RUN = 3  # bytes: other tokenizers merge runs of one character less than o200k does
-_ASCII = bytes(range(128))
-_DIGITS = b"0123456789"
+_PLAIN = bytes(byte for byte in range(128) if byte not in b"0123456789")
+_BLANK = b" \t\r\n"
 
 
 @lru_cache(maxsize=1)
@@ -57,18 +58,22 @@ def _count_chunk(text: str) -> int:
 def text_upper_bound(text: str) -> int:
     """Return a bound from above for the tokens of ``text`` in any common tokenizer.
 
-    The UTF-8 bytes (no byte-level tokenizer exceeds them) or, if fewer, MARGIN times o200k_base's
-    count, plus one per digit (some split numbers into digits) and one per byte of what is not ASCII
-    (where vocabularies differ most).
+    The UTF-8 bytes (no byte-level tokenizer exceeds them) or, if fewer, MARGIN times o200k_base's count
+    (at least 0.4 per byte) plus one for each byte that vocabularies differ most about: digits, what is
+    not ASCII, and a sign that repeats the one before it.
     """
-    size, digits, foreign = _sizes(text)
-    counted = max(MARGIN * count_text(text), size // _LONGEST_RUN)
-    return min(size, counted + digits + foreign)
-
-
-def _sizes(text: str) -> tuple[int, int, int]:
     data = _utf8(text)
-    return len(data), len(data) - len(data.translate(None, _DIGITS)), len(data.translate(None, _ASCII))
+    counted = max(MARGIN * count_text(text), -(-len(data) * _TENTHS_PER_BYTE // 10))
+    return min(len(data), counted + _unsure_bytes(data))
+
+
+def _unsure_bytes(data: bytes) -> int:
+    signs = data.translate(None, _PLAIN)
+    letters = data.translate(None, _BLANK)
+    # Equal neighbours, counted at C speed: the bytes that are zero in the text XOR itself moved by one.
+    number = int.from_bytes(letters)
+    repeats = (number ^ (number >> 8)).to_bytes(len(letters)).count(0)
+    return len(signs) + repeats
 
 
 def _utf8(text: str) -> bytes:

@@ -23,8 +23,7 @@ def render(rows: Sequence[Balance], form: str, nano_per_credit: int) -> str:
     """Return balances as ``table``, ``csv`` or ``json``; amounts are credits."""
     names = ("department", "user", "granted", "settled", "held", "available")
     table = [
-        (row.department, row.user)
-        + tuple(credits_text(n, nano_per_credit) for n in (row.granted, row.settled, row.held, row.available))
+        (row.department, row.user, *(credits_text(getattr(row, name), nano_per_credit) for name in names[2:]))
         for row in rows
     ]
     if form == "json":

@@ -9,7 +9,8 @@ from typing import Any
 
 from farthing.credits.report import balances
 from farthing.demo.workload import Answer
-from farthing.ledger import connect, reconcile
+from farthing.ledger import connect
+from farthing.ledger.reconcile import reconcile
 from farthing.ledger.statement import statement, this_month
 from farthing.money import credits_text, usd_text
 from farthing.settings import Settings
@@ -44,7 +45,7 @@ class Report:
 
 
 async def delivered(settings: Settings, within_s: float) -> tuple[int, int, int]:
-    """Wait until the outbox is empty or time is up; return what is left, Σ charges (nano-USD) and their number."""
+    """Wait until the outbox is empty or time is up; return what is left, Σ nano-USD and the number of all."""
     outbox = Outbox(settings.telemetry.outbox)
     try:
         deadline = time.monotonic() + within_s
@@ -80,12 +81,12 @@ def collect(
         by_tier=dict(by_tier),
         by_surface=dict(Counter(answer.request.surface for answer in answers)),
         by_status=dict(Counter(str(answer.status) for answer in answers)),
-        billed_usd=usd_text(ledger.cost),
-        baseline_usd=usd_text(ledger.baseline),
-        savings_usd=usd_text(ledger.baseline - ledger.cost),
+        billed_usd=usd_text(ledger.cost_nano),
+        baseline_usd=usd_text(ledger.baseline_nano),
+        savings_usd=usd_text(ledger.savings_nano),
         charges_usd=usd_text(charges_nano),
         settled_usd=usd_text(settled_nano),
-        ledger_rows=ledger.charges,
+        ledger_rows=ledger.rows,
         outbox_left=left,
         unpriced=ledger.unpriced,
         denied=sum(answer.status == 402 for answer in answers),
@@ -98,7 +99,7 @@ def collect(
             }
             for user in users
         },
-        reconciled=charges_nano == settled_nano == ledger.cost and charges == ledger.charges and left == 0,
+        reconciled=charges_nano == settled_nano == ledger.cost_nano and charges == ledger.rows and left == 0,
         stand_ins=any(row.model.endswith("(stand-in)") for row in rows),
         start_up_s=start_up_s,
     )

@@ -19,10 +19,11 @@ from farthing.credits.report import render as render_balances
 from farthing.demo import workload
 from farthing.demo.report import Report, collect
 from farthing.demo.stack import Stack, StackError
-from farthing.demo.trace_view import render as render_trace
-from farthing.ledger import TraceSpan, connect, trace
+from farthing.ledger import connect
 from farthing.ledger.statement import render as render_statement
 from farthing.ledger.statement import statement, this_month
+from farthing.ledger.trace import TraceSpan, trace
+from farthing.ledger.trace import render as render_trace
 
 MARKER = "farthing-demo"
 
@@ -85,11 +86,11 @@ def _drive(stack: Stack, keys: dict[str, scaffold.NewKey], report: Path | None) 
     answers = workload.run(lanes, keys, stack.proxy_url, tell)
     start_up = {part.name: round(part.ready_after_s, 1) for part in stack.parts}
     found = collect(stack.settings, answers, start_up)
-    client = connect(stack.settings.ledger)
+    client, month = connect(stack.settings.ledger), this_month()
     settings = stack.settings
     print("\n3. The statement (farthing statement)\n")
-    rows = statement(client, this_month())
-    print(render_statement(rows, "table", organisation=settings.organisation, month=this_month()))
+    rows = statement(client, month)
+    print(render_statement(rows, "table", organisation=settings.organisation, month=month))
     print("4. The balances, in credits (farthing balance)\n")
     print(render_balances(_balances(stack), "table", settings.credits.nano_per_credit))
     print("5. The trace of request 1\n")
@@ -97,8 +98,8 @@ def _drive(stack: Stack, keys: dict[str, scaffold.NewKey], report: Path | None) 
     agreed = "agree to the nano-dollar" if found.reconciled else "DO NOT AGREE"
     print(
         f"6. Reconciliation: charges {found.charges_usd}, settled credits {found.settled_usd}, ledger "
-        f"{found.billed_usd} USD {agreed}.\n   {found.ledger_rows} ledger rows, {found.outbox_left} left in the "
-        f"outbox, {found.unpriced} unpriced, {found.denied} denied with 402."
+        f"{found.billed_usd} USD {agreed}.\n   {found.ledger_rows} ledger rows, {found.outbox_left} left in "
+        f"the outbox, {found.unpriced} unpriced, {found.denied} denied with 402."
     )
     if report:
         report.write_text(json.dumps(found.as_json(), indent=2) + "\n", encoding="utf-8")
@@ -137,8 +138,7 @@ def _stay_up(stack: Stack, keys: dict[str, scaffold.NewKey]) -> None:
     folder = stack.folder
     print(f"""
 Where to look next (the stack stays up until Ctrl-C):
-  curl {stack.proxy_url}/v1/chat/completions -i -H 'Authorization: Bearer {keys["ada"].secret}' \\
-    -H 'Content-Type: application/json' -d '{{"model": "auto", "messages": [{{"role": "user", "content": "Hi"}}]}}'
+{scaffold.curl(stack.proxy_url, keys["ada"].secret)}
   . {folder}/farthing.env; farthing balance --config {folder}/farthing.yaml
   . {folder}/farthing.env; farthing statement --config {folder}/farthing.yaml --format csv
   the proxy's configuration: {folder}/litellm.yaml, {folder}/farthing.yaml; the logs: {folder}/logs/""")

@@ -142,9 +142,9 @@ class Stack:
         }
         os.environ["FARTHING_LEDGER_PASSWORD"] = secrets["FARTHING_LEDGER_PASSWORD"]
         self.settings = load(config)
-        python, names = sys.executable, ()
+        python, names = sys.executable, list[str]()
         if self.cloud.stand_in:
-            names = ("--served-name", self.cloud.fast, "--served-name", self.cloud.strong)
+            names = ["--served-name", self.cloud.fast, "--served-name", self.cloud.strong]
         tools = Path(python).parent
         self.tier = self._part(
             "sovereign tier",

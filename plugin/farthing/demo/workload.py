@@ -23,7 +23,7 @@ _EASY = [
 ]
 _MIDDLING = [
     "Summarise this ticket in two sentences and name the product, the fault and the urgency: the customer's "
-    "invoice of 3 March shows the old address, she has written twice, and the direct debit goes out on Friday.",
+    "invoice of 3 March shows the old address, she has written twice, and the direct debit goes out Friday.",
     "Write a polite reply to a supplier who delivered 40 of the 60 chairs we ordered: ask for a date for the "
     "rest, and say that we will pay for what has arrived.",
     "Write a Python function that returns the n largest values of a list without sorting all of it, and "
@@ -34,8 +34,8 @@ _HARD = [
     "Prove that the square root of 2 is irrational, then generalise the proof to the square root of any "
     "prime p. State each step, justify why it follows, and point out where primality is used.",
     "Design a rate limiter that is exact across twelve gateways with a clock skew of 50 ms and no central "
-    "lock. Analyse its failure modes, derive a bound for how far it can overshoot, and compare two algorithms.",
-    "This service deadlocks about once a day. Worker A takes the ledger lock, then the account lock; worker B "
+    "lock. Analyse its failure modes, derive a bound for its overshoot, and compare two algorithms.",
+    "This service deadlocks about once a day. Worker A takes the ledger lock, then the account lock; B does it "
     "the other way round when it retries. Debug it step by step, prove that your fix removes the cycle, and "
     "explain its effect on throughput under contention.",
 ]

@@ -33,7 +33,14 @@ QUERY_LIMITS: Mapping[str, str] = {
     "async_insert": "0",
 }
 # A backlog of charges may reach back over any number of days, which are partitions.
-_INSERT_LIMITS: Mapping[str, str] = {"async_insert": "0", "max_partitions_per_insert_block": "0"}
+_INSERT_LIMITS: Mapping[str, str] = {
+    "async_insert": "0",
+    "max_partitions_per_insert_block": "0",
+    # Inserts are many and small: one thread each, or they spend their time starting threads.
+    "max_threads": "1",
+    "max_insert_threads": "1",
+    "input_format_parallel_parsing": "0",
+}
 
 
 @dataclass(frozen=True, slots=True)

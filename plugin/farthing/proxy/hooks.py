@@ -185,13 +185,14 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         full = str(kwargs.get("model") or "")
         prefix, _, bare = full.partition("/")
         provider = str(kwargs.get("custom_llm_provider") or (prefix if bare else ""))
-        name = str(info.get("base_model") or full)
+        name = str(info.get("base_model") or bare or full)
         stand_in = info.get("stand_in") is True
         group = str(metadata.get("deployment_model_name") or full)
         return Deployment(
             id=str(info.get("id") or full),
+            group=group,
             tier=self._settings.tiers.of_group(group),
-            model=name.rpartition("/")[2] if name.startswith(f"{provider}/") else name,
+            model=name.removeprefix(f"{provider}/"),
             provider="stand-in" if stand_in else provider,
             stand_in=stand_in,
             price=self._meter.prices.price(name, info, provider=provider),
@@ -204,6 +205,10 @@ class Classifier:
     def __init__(self, meter: Meter, calls: Calls) -> None:
         self._meter = meter
         self._calls = calls
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Classifier":
+        """Return itself: LiteLLM copies its configuration, and a copy would not see the calls under way."""
+        return self
 
     async def classify(self, context: Any) -> str:
         """Return the router's name of the tier that fits the task; never raises."""

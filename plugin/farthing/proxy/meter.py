@@ -297,8 +297,8 @@ class Meter:
                 log.exception("farthing: a charge is not settled yet; it will be, from the outbox")
                 call.span.add_event("farthing.settle.delayed", {"error.type": type(error).__name__})
             attempt.charge = charge
+            # Not the charge's id: a span that carries it is a charge, and there is one of each.
             facts = {
-                attr.CHARGE_ID: charge.id,
                 attr.TIER: charge.tier,
                 attr.RESPONSE_MODEL: charge.model,
                 attr.CREDITS_SETTLED: usd_text(charge.settled),
@@ -306,7 +306,7 @@ class Meter:
             }
             span.set_attributes(facts)
             span.end()
-            call.span.set_attributes({**facts, attr.CHARGE_OUTCOME: outcome})
+            call.span.set_attributes(facts)
         if outcome != "failed":
             self.close(call)
         return charge

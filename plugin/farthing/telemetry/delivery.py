@@ -7,6 +7,7 @@ again. Every store downstream drops repeats by charge id.
 import asyncio
 import contextlib
 import contextvars
+import functools
 import gzip
 import logging
 import random
@@ -139,8 +140,10 @@ class Delivery:
 
     async def _run(self) -> None:
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))  # sending spans must not make spans
-        # Redirects are not followed: a login page is no collector, and the password stays here.
-        async with httpx.AsyncClient(headers=self._headers, timeout=self._timeout_s) as client:
+        # In a thread: reading the certificates takes tens of milliseconds. Redirects are not followed: a
+        # login page is no collector, and the password stays here.
+        new_client = functools.partial(httpx.AsyncClient, headers=self._headers, timeout=self._timeout_s)
+        async with await asyncio.to_thread(new_client) as client:
             # A receiver that was at fault may have been mended since the last start.
             fresh = True
             while True:
