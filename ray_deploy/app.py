@@ -2,6 +2,7 @@
 
 import hmac
 import time
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
@@ -134,7 +135,8 @@ class SovereignTier:
 
 def application(settings: Settings) -> serve.Application:
     """Return the Serve application of these settings."""
-    deployment = SovereignTier.options(
+    tier: Any = SovereignTier  # its decorators have made a Deployment of it, which mypy cannot see
+    deployment = tier.options(
         num_replicas=settings.replicas,
         max_ongoing_requests=MAX_ONGOING,
         graceful_shutdown_timeout_s=settings.drain_s,

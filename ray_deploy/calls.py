@@ -120,7 +120,7 @@ def _is_assistant(turn: object) -> bool:
 
 def _chosen_name(choice: dict[str, Any]) -> str | None:
     name = choice.get("name") or _inner(choice).get("name")
-    return name if choice.get("type") in {"function", "tool"} and isinstance(name, str) else None
+    return name if choice.get("type") in ("function", "tool") and isinstance(name, str) else None
 
 
 def _tool_name(tool: object) -> object:

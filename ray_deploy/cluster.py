@@ -73,7 +73,7 @@ class Cluster:
 @contextmanager
 def local_cluster(settings: Settings) -> Iterator[Cluster]:
     """Start a Ray of our own, and end every process of it on the way out, however that comes about."""
-    folder = settings.temp_dir or Path(tempfile.mkdtemp(prefix="tier-", dir="/tmp"))  # noqa: S108
+    folder = settings.temp_dir or Path(tempfile.mkdtemp(prefix="tier-", dir="/tmp"))
     for name in ("ray", "ray.serve"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:

@@ -19,7 +19,7 @@ class SettingsError(ValueError):
 
 
 class Settings(BaseModel):
-    """The settings of one tier. Each has a flag (``--max-output``) and a variable (``SOVEREIGN_MAX_OUTPUT``)."""
+    """The settings of one tier, each a flag (``--max-output``) and a variable (``SOVEREIGN_MAX_OUTPUT``)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 

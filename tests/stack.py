@@ -21,7 +21,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_tier(port: int, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+def start_tier(
+    port: int, *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
     """Start ``python -m ray_deploy``; its first line on stdout says that it is ready."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(

@@ -4,14 +4,10 @@ from decimal import Decimal
 
 import pytest
 
+from farthing.demo.workload import HARD_ASKS
+
 EASY = [{"role": "user", "content": "What is the capital of Portugal?"}]
-HARD = [
-    {
-        "role": "user",
-        "content": "Prove that the square root of 2 is irrational, then generalise the proof to any prime p. "
-        "Derive each step, justify why it follows, and analyse where primality is used in the argument.",
-    }
-]
+HARD = [{"role": "user", "content": HARD_ASKS[0]}]
 
 
 def assert_books_match(gateway, facts, *, tier, surface, streamed, user="ada"):

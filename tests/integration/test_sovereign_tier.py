@@ -17,8 +17,7 @@ import httpx
 import openai
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from stack import free_port, sovereign_tier, start_tier, stop, wait_ready
+from tests.stack import free_port, sovereign_tier, start_tier, stop, wait_ready
 
 MODEL = "smollm2-135m-instruct"
 CLOUD = "gpt-5"
@@ -163,13 +162,6 @@ def test_health_and_readiness(tier: str) -> None:
     assert httpx.get(f"{root}/ready").json() == {"status": "ready", "slots": 4, "busy": 0}
 
 
-def test_no_answer_is_longer_than_the_cap(tier: str) -> None:
-    for limit in ({}, {"max_tokens": 4000}, {"max_completion_tokens": -1}):
-        answer = post(tier, "chat/completions", messages=QUESTION, ignore_eos=True, **limit).json()
-        assert answer["usage"]["completion_tokens"] == 512
-        assert answer["choices"][0]["finish_reason"] == "length"
-
-
 # Errors
 
 
@@ -216,7 +208,9 @@ def test_an_unknown_path_is_an_error_object_too(tier: str) -> None:
 
 
 def test_offered_tools_are_accepted(client: openai.OpenAI) -> None:
-    answer = client.chat.completions.create(model=MODEL, messages=QUESTION, tools=[WEATHER, TIME], max_tokens=30)
+    answer = client.chat.completions.create(
+        model=MODEL, messages=QUESTION, tools=[WEATHER, TIME], max_tokens=30
+    )
     plain = client.chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=1)
     assert answer.usage is not None
     assert plain.usage is not None
@@ -249,7 +243,9 @@ def test_a_forced_chat_call_comes_back_streamed_or_not(
 
 
 def test_a_forced_responses_call_comes_back(client: openai.OpenAI) -> None:
-    tools = [{"type": "function", "name": name, "parameters": PARAMETERS} for name in ("get_weather", "get_time")]
+    tools = [
+        {"type": "function", "name": name, "parameters": PARAMETERS} for name in ("get_weather", "get_time")
+    ]
     choice = {"type": "function", "name": "get_time"}
     answer = client.responses.create(model=MODEL, input="Paris?", tools=tools, tool_choice=choice)
     call = next(item for item in answer.output if item.type == "function_call")
@@ -277,11 +273,19 @@ def test_a_choice_of_a_tool_that_is_not_there_is_refused(tier: str) -> None:
 
 
 def test_the_history_of_a_tool_call_is_accepted_and_read(tier: str) -> None:
-    call = {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Paris"}'}}
+    call = {
+        "id": "c1",
+        "type": "function",
+        "function": {"name": "get_weather", "arguments": '{"city": "Paris"}'},
+    }
     history = [
         {"role": "user", "content": "Weather in Paris?"},
         {"role": "assistant", "content": None, "tool_calls": [call]},
-        {"role": "tool", "tool_call_id": "c1", "content": "18 degrees, " + "light rain and a gentle breeze, " * 5},
+        {
+            "role": "tool",
+            "tool_call_id": "c1",
+            "content": "18 degrees, " + "light rain and a gentle breeze, " * 5,
+        },
     ]
     answer = post(tier, "chat/completions", messages=history, tools=[WEATHER], max_tokens=8)
     without = post(tier, "chat/completions", messages=history[:1], tools=[WEATHER], max_tokens=8)
@@ -307,7 +311,7 @@ def test_the_history_of_a_tool_call_is_accepted_and_read(tier: str) -> None:
     assert post(tier, "messages", messages=blocks, max_tokens=8).status_code == 200
 
 
-# Disconnects: an answer of 512 tokens takes seconds, so a slot that frees early was freed by the disconnect
+# Disconnects: an answer of 512 tokens takes seconds, so a slot that frees early was freed by the disconnect.
 
 
 def long_body(**more: Any) -> dict[str, Any]:
@@ -400,7 +404,9 @@ def listening_beyond_loopback(pids: set[int]) -> list[str]:
 def test_a_tier_of_ones_own_beside_another(tier: str) -> None:
     """A second tier with a key: locked, on loopback only, drained at SIGTERM, then gone without a trace."""
     port = free_port()
-    process = start_tier(port, "--slots", "1", "--context", "512", environment={"SOVEREIGN_API_KEY": "s3cret"})
+    process = start_tier(
+        port, "--slots", "1", "--context", "512", environment={"SOVEREIGN_API_KEY": "s3cret"}
+    )
     before = {path.name for path in Path("/tmp").glob("tier-*")}
     try:
         url = f"http://127.0.0.1:{port}"
@@ -409,16 +415,20 @@ def test_a_tier_of_ones_own_beside_another(tier: str) -> None:
         assert len(family) > 5
         assert listening_beyond_loopback({process.pid, *family}) == []
 
-        body = long_body(stream=True, max_tokens=300)
+        body = long_body(stream=True, max_tokens=4000, stream_options={"include_usage": True})
         assert httpx.post(f"{url}/v1/chat/completions", json=body).status_code == 401
         assert httpx.get(f"{url}/v1/models").json()["error"]["code"] == "invalid_api_key"
         assert httpx.get(f"{url}/v1/models", headers={"x-api-key": "s3cret"}).status_code == 200
         bearer = {"authorization": "Bearer s3cret"}
-        with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, headers=bearer, timeout=60) as stream:
+        with httpx.stream(
+            "POST", f"{url}/v1/chat/completions", json=body, headers=bearer, timeout=60
+        ) as stream:
             lines = stream.iter_lines()
             next(lines)
             process.send_signal(signal.SIGTERM)
-            assert list(filter(None, lines))[-1] == "data: [DONE]", "shutdown cut a running answer off"
+            *_, usage, done = filter(None, lines)
+            assert done == "data: [DONE]", "shutdown cut a running answer off"
+            assert '"completion_tokens":250' in usage, "the answer went over the cap"
     finally:
         out, err = stop(process)
     assert process.returncode == 0
@@ -428,19 +438,7 @@ def test_a_tier_of_ones_own_beside_another(tier: str) -> None:
     assert httpx.get(tier.removesuffix("/v1") + "/ready").status_code == 200, "the other tier was disturbed"
 
 
-def test_killing_the_command_takes_its_processes_along() -> None:
-    process = start_tier(free_port(), "--slots", "1", "--context", "512")
-    try:
-        wait_ready(process)
-        family = descendants(process.pid)
-        process.kill()
-        process.communicate()
-        wait_for(lambda: not still_there(family), 20)
-    finally:
-        stop(process)
-
-
-def test_an_interrupt_during_the_start_leaves_nothing(tmp_path: Path) -> None:
+def test_an_interrupt_during_the_start_leaves_nothing() -> None:
     process = start_tier(free_port())
     wait_for(lambda: len(descendants(process.pid)) > 3 or process.poll() is not None, 30)
     family = descendants(process.pid)

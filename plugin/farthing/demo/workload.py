@@ -12,7 +12,7 @@ from farthing.scaffold import NewKey, new_secret
 
 PATHS = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "messages": "/v1/messages"}
 
-_EASY = [
+EASY_ASKS = [
     "What is the capital of Portugal?",
     "Say good morning in Spanish.",
     "Is this review positive or negative? 'The kettle broke after a week.'",
@@ -21,7 +21,7 @@ _EASY = [
     "Turn this into a title: rain stops play at county ground",
     "Which day comes after Tuesday?",
 ]
-_MIDDLING = [
+MIDDLING_ASKS = [
     "Summarise this ticket in two sentences and name the product, the fault and the urgency: the customer's "
     "invoice of 3 March shows the old address, she has written twice, and the direct debit goes out Friday.",
     "Write a polite reply to a supplier who delivered 40 of the 60 chairs we ordered: ask for a date for the "
@@ -30,14 +30,30 @@ _MIDDLING = [
     "explain its complexity in one sentence.",
     "Compare leasing with buying three delivery vans for five years; list the costs that we should ask for.",
 ]
-_HARD = [
-    "Prove that the square root of 2 is irrational, then generalise the proof to the square root of any "
-    "prime p. State each step, justify why it follows, and point out where primality is used.",
-    "Design a rate limiter that is exact across twelve gateways with a clock skew of 50 ms and no central "
-    "lock. Analyse its failure modes, derive a bound for its overshoot, and compare two algorithms.",
-    "This service deadlocks about once a day. Worker A takes the ledger lock, then the account lock; B does it "
-    "the other way round when it retries. Debug it step by step, prove that your fix removes the cycle, and "
-    "explain its effect on throughput under contention.",
+HARD_ASKS = [
+    """Prove that the square root of a prime p is irrational, step by step.
+1. Derive the lemma that if p divides n² then p divides n, and justify where primality is used.
+2. Assume √p = a/b in lowest terms, derive the contradiction, and explain why the descent must end.
+3. Generalise the theorem: for which n and k ≥ 2 is the k-th root of n irrational? Prove both directions,
+   and analyse what changes if n = m^k.
+4. Compare your proof with one by unique factorisation: evaluate their assumptions and trade-offs.""",
+    """Design a distributed rate limiter for twelve gateways with clocks up to 50 ms apart and no central lock.
+- Derive a bound for its worst-case overshoot as a function of skew, rate and burst, and prove it.
+- Compare token buckets with leases and sliding windows with gossip: consistency, latency, failure modes.
+- Implement the core in Python with asyncio, then analyse its complexity and a network partition.
+- Evaluate the trade-offs and justify which architecture you would deploy at 100000 requests per second.""",
+    """This service deadlocks about once a day. Debug it step by step and prove that your fix removes the cycle.
+```python
+class Worker:
+    def settle(self):
+        with ledger.lock, account.lock: self.post()
+    def retry(self):
+        with account.lock, ledger.lock: self.post()
+```
+1. Derive the wait-for graph and explain under which interleaving the deadlock occurs.
+2. Refactor the code so that no interleaving can deadlock; justify the invariant.
+3. Analyse the effect on throughput under contention, compare it with optimistic concurrency, and evaluate
+   the trade-offs.""",
 ]
 _TOOL = {
     "name": "get_weather",
@@ -98,16 +114,18 @@ def script() -> list[list[Request]]:
         ("linus", 8, 4, 1),
         ("margaret", 8, 3, 0),
     ):
-        texts = [_EASY[i % len(_EASY)] for i in range(easy)]
-        texts += [_MIDDLING[i % len(_MIDDLING)] for i in range(middling)] + _HARD[:hard]
+        texts = [EASY_ASKS[i % len(EASY_ASKS)] for i in range(easy)]
+        texts += [MIDDLING_ASKS[i % len(MIDDLING_ASKS)] for i in range(middling)] + HARD_ASKS[:hard]
         lanes.append([_ask(user, surfaces[i % 3], text, stream=i % 2 == 1) for i, text in enumerate(texts)])
-    lanes[0].append(_ask("ada", "chat", _EASY[0], model="strong"))  # a habit that grading would have stopped
+    lanes[0].append(
+        _ask("ada", "chat", EASY_ASKS[0], model="strong")
+    )  # a habit that grading would have stopped
     lanes[2] += [_tool_call()]
     lanes.append(list(_agent_loop("linus")))
     # An empty balance: the cloud tiers refuse, the local tier goes on.
     lanes.append(
-        [_ask("blaise", surfaces[i], _HARD[i]) for i in range(3)]
-        + [_ask("blaise", surfaces[i], _EASY[i], stream=i == 1) for i in range(3)]
+        [_ask("blaise", surfaces[i], HARD_ASKS[i]) for i in range(3)]
+        + [_ask("blaise", surfaces[i], EASY_ASKS[i], stream=i == 1) for i in range(3)]
     )
     return lanes
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from farthing.cost import PriceBook
+from farthing.cost import PriceBook, encoding
 from farthing.credits import CreditStore, open_store
 from farthing.credits.grants import grant_key_ring
 from farthing.credits.recovery import settle_from_outbox
@@ -69,6 +69,7 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
     outbox = Outbox(settings.telemetry.outbox, fsync=settings.telemetry.outbox_fsync)
     _run_now(lambda: grant_key_ring(store, settings))
     _run_now(lambda: settle_from_outbox(store, outbox))
+    encoding()  # loaded now (0.2 s), not in the first request
     tracing = Tracing(settings.telemetry, instance=outbox.instance)
     atexit.register(tracing.shutdown)
     delivery = Delivery.from_settings(outbox, settings.telemetry)

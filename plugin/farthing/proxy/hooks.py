@@ -195,7 +195,9 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
             model=name.removeprefix(f"{provider}/"),
             provider="stand-in" if stand_in else provider,
             stand_in=stand_in,
-            price=self._meter.prices.price(name, info, provider=provider),
+            price=self._meter.prices.price(
+                name, info, provider=provider, service_tier=str(kwargs.get("service_tier") or "")
+            ),
         )
 
 

@@ -340,7 +340,7 @@ class Meter:
             usage=usage,
             usage_estimated=estimated,
             cost=cost,
-            price_version=self.prices.version,
+            price_version=deployment.price.version if deployment.price else self.prices.version,
             cost_source="local" if deployment.tier == "local" else "provider",
             baseline_model=self._settings.cost.baseline_model,
             # A failed attempt answered nobody: the baseline would not have made it.
