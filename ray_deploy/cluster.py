@@ -73,25 +73,27 @@ class Cluster:
 @contextmanager
 def local_cluster(settings: Settings) -> Iterator[Cluster]:
     """Start a Ray of our own, and end every process of it on the way out, however that comes about."""
-    folder = settings.temp_dir or Path(tempfile.mkdtemp(prefix="tier-", dir="/tmp"))
+    private = None if settings.temp_dir else Path(tempfile.mkdtemp(prefix="tier-", dir="/tmp"))
+    # Ray opens its folder to everybody, so it gets one inside ours.
+    folder = private / "ray" if private else settings.temp_dir
     for name in ("ray", "ray.serve"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         try:
-            _start(settings, folder)
+            _start(settings, str(folder))
         except Exception as error:
             raise ClusterError(f"Ray did not start: {_last_line(str(error))}") from error
         yield Cluster(settings)
     except ClusterError as error:
-        folder, kept = settings.temp_dir or Path(), folder
-        raise ClusterError(f"{error}\nRay's logs: {kept}/session_latest/logs") from error
+        private = None  # the logs stay
+        raise ClusterError(f"{error}\nRay's logs: {folder}/session_latest/logs") from error
     finally:
         _end_processes()
-        if settings.temp_dir is None and folder != Path():
-            shutil.rmtree(folder, ignore_errors=True)
+        if private:
+            shutil.rmtree(private, ignore_errors=True)
 
 
-def _start(settings: Settings, folder: Path) -> None:
+def _start(settings: Settings, folder: str) -> None:
     ray.init(
         address="local",  # never a cluster that happens to run here or is named in RAY_ADDRESS
         num_cpus=settings.replicas,
@@ -99,7 +101,7 @@ def _start(settings: Settings, folder: Path) -> None:
         object_store_memory=_OBJECT_STORE_BYTES,
         log_to_driver=False,
         logging_level=logging.ERROR,
-        _temp_dir=str(folder),
+        _temp_dir=folder,
     )
     serve.start(
         http_options={"host": settings.host, "port": settings.port},

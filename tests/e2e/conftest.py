@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -53,7 +54,8 @@ class Gateway:
         return httpx.post(f"{self.url}{path}", json=body, headers=headers, timeout=120)
 
     def balance(self, user: str) -> Balance:
-        (found,) = asyncio.run(balances(self.stack.settings, user))
+        with ThreadPoolExecutor(1) as pool:  # a test may run in an event loop of its own
+            (found,) = pool.submit(lambda: asyncio.run(balances(self.stack.settings, user))).result()
         return found
 
     def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import anthropic
@@ -378,6 +379,10 @@ def _stat(pid: int) -> tuple[int, str] | None:
     return None if fields[0] == "Z" else (int(fields[1]), fields[19])
 
 
+def command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
 def still_there(processes: dict[int, str]) -> list[int]:
     return [pid for pid, start in processes.items() if (stat := _stat(pid)) and stat[1] == start]
 
@@ -402,17 +407,17 @@ def listening_beyond_loopback(pids: set[int]) -> list[str]:
 
 
 def test_a_tier_of_ones_own_beside_another(tier: str) -> None:
-    """A second tier with a key: locked, on loopback only, drained at SIGTERM, then gone without a trace."""
+    """A second tier: locked, on loopback only, capped, drained at SIGTERM, then gone without a trace."""
     port = free_port()
-    process = start_tier(
-        port, "--slots", "1", "--context", "512", environment={"SOVEREIGN_API_KEY": "s3cret"}
-    )
-    before = {path.name for path in Path("/tmp").glob("tier-*")}
+    options = ["--slots", "1", "--context", "512", "--max-output", "150", "--drain-s", "60"]
+    process = start_tier(port, *options, environment={"SOVEREIGN_API_KEY": "s3cret"})
     try:
         url = f"http://127.0.0.1:{port}"
         assert re.fullmatch(rf"sovereign tier ready at {url}/v1 \(\d+\.\d s\)\n", wait_ready(process))
         family = descendants(process.pid)
         assert len(family) > 5
+        (folder,) = {match for pid in family for match in re.findall(r"/tmp/tier-\w+", command_line(pid))}
+        assert Path(folder).is_dir()
         assert listening_beyond_loopback({process.pid, *family}) == []
 
         body = long_body(stream=True, max_tokens=4000, stream_options={"include_usage": True})
@@ -428,13 +433,13 @@ def test_a_tier_of_ones_own_beside_another(tier: str) -> None:
             process.send_signal(signal.SIGTERM)
             *_, usage, done = filter(None, lines)
             assert done == "data: [DONE]", "shutdown cut a running answer off"
-            assert '"completion_tokens":250' in usage, "the answer went over the cap"
+            assert '"completion_tokens":150' in usage, "the answer went over the cap"
     finally:
         out, err = stop(process)
     assert process.returncode == 0
     assert (out, err) == ("", "")
     assert wait_for(lambda: not still_there(family), 5) < 5
-    assert {path.name for path in Path("/tmp").glob("tier-*")} <= before
+    assert not Path(folder).exists()
     assert httpx.get(tier.removesuffix("/v1") + "/ready").status_code == 200, "the other tier was disturbed"
 
 
@@ -461,12 +466,14 @@ def test_a_taken_port_is_refused_at_once(tier: str) -> None:
 def test_a_damaged_model_is_refused_with_the_reason(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.gguf"
     damaged.write_bytes(b"GGUF" + b"\0" * 100)
-    process = start_tier(free_port(), "--model", str(damaged))
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert out == ""
-    assert "the engine did not start" in err
-    assert "logs:" in err
+    with TemporaryDirectory(dir="/tmp") as logs:  # tmp_path is too long for a socket
+        process = start_tier(free_port(), "--model", str(damaged), "--temp-dir", logs)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 1
+        assert out == ""
+        assert "the engine did not start" in err
+        assert f"Ray's logs: {logs}/session_latest/logs" in err
+        assert list(Path(logs).glob("session_latest/logs/serve/replica_*"))
 
 
 def test_help_shows_every_setting() -> None:

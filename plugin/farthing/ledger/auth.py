@@ -1,7 +1,6 @@
 """Who may use the embedded ledger: one user and password, compared in constant time."""
 
 import base64
-import binascii
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ def basic(headers: Mapping[str, str]) -> Credentials | None:
         return None
     try:
         user, colon, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, or not UTF-8 in it
         return None
     return Credentials(user, password) if colon else None
 

@@ -27,7 +27,7 @@ from farthing.ledger.writer import SpanWriter
 from farthing.settings import Ledger, Settings
 
 _QUERIES_AT_ONCE = 4
-_GRACE_S = 10
+_GRACE_S = 5
 # google.rpc.Code, which OTLP's error bodies carry.
 _INVALID, _UNAVAILABLE, _UNAUTHENTICATED, _RESOURCE = 3, 14, 16, 8
 
@@ -85,7 +85,8 @@ class _Front:
                 accepts = request.headers.get("accept-encoding", "") if packed else ""
                 return clickhouse_http.answer(result, identifier, accepts)
 
-            return await to_thread.run_sync(work, limiter=self._queries)
+            # Abandoned only when the server stops and has waited its grace out.
+            return await to_thread.run_sync(work, limiter=self._queries, abandon_on_cancel=True)
         except EngineError as error:
             return clickhouse_http.refusal(error, version, identifier)
         except TooLargeError:

@@ -53,7 +53,9 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         headers = (data.get("proxy_server_request") or {}).get("headers") or {}
         call = self._meter.open(account, SURFACES.get(call_type, call_type), data, headers)
         options = data.get("stream_options")
-        call.wants_usage = isinstance(options, Mapping) and bool(options.get("include_usage"))
+        # LiteLLM asks for usage by itself, too, and then takes the usage chunk away from the client.
+        asked = isinstance(options, Mapping) and bool(options.get("include_usage"))
+        call.wants_usage = asked and not data.get("_litellm_strip_stream_usage")
         self._calls.add(call, data)
         return data
 

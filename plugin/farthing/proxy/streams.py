@@ -56,6 +56,7 @@ async def _chat(meter: Meter, call: Call, stream: AsyncIterator[Any]) -> AsyncGe
     async for chunk in stream:
         _watch(call, delta_text(chunk))
         found = usage_of(chunk)
+
         usage = found or usage
         if finished(chunk):
             tail.append(chunk)
