@@ -78,6 +78,8 @@ def test_local_tier_down_the_next_tier_answers_and_it_is_recorded(gateway, tmp_p
         poor = {"authorization": f"Bearer {gateway.secret('blaise')}"}
         refused = httpx.post(f"{url}{CHAT}", json=easy[CHAT], headers=poor, timeout=60)
         assert refused.status_code == 402, "a fallback is paid for like any other call"
+        assert refused.json()["error"]["type"] == "insufficient_quota"
+        assert "The local tier is down" in refused.json()["error"]["message"]
         assert gateway.balance("ada").held == 0
     finally:
         part.stop()

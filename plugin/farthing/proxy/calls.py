@@ -76,6 +76,8 @@ class Call:
     attempt: Attempt | None = None
     failed_tier: str = ""
     """The tier of the last attempt that failed: the next charge's ``climbed_from``."""
+    refusal: str = ""
+    """What the client was told if an attempt was refused for want of credits."""
     closed: bool = False
 
 
@@ -94,8 +96,10 @@ class Calls:
         for name in buckets:
             data[name].pop(TOKEN, None)
         # `metadata` beside `litellm_metadata` is the client's own and may be sent upstream: leave it be.
-        name = buckets[0] if buckets else "metadata"
-        data[name] = {**(data.get(name) or {}), TOKEN: call.token}
+        if not buckets:
+            data["metadata"] = {}
+        # In place: LiteLLM's logging already holds this very dict.
+        data[buckets[0] if buckets else "metadata"][TOKEN] = call.token
 
     def of(self, data: Mapping[str, Any]) -> Call | None:
         """Return the call that a hook's request data or log record belongs to, or None."""

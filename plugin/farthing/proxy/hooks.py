@@ -10,6 +10,7 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from farthing.proxy.accounts import account_of
 from farthing.proxy.calls import Attempt, Call, Calls, Deployment
+from farthing.proxy.errors import RefusedCallError
 from farthing.proxy.meter import Meter
 from farthing.proxy.streams import metered
 from farthing.proxy.usage import field, usage_of
@@ -134,9 +135,25 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         original_exception: Exception,
         user_api_key_dict: Any,
         traceback_str: str | None = None,
-    ) -> None:
-        """End the call of a request that failed."""
-        await self._end_failed(request_data, original_exception)
+    ) -> Exception | None:
+        """End the call of a request that failed.
+
+        If the tier was down and the next one too dear, LiteLLM would report the tier's fault as a 500;
+        what the client can do something about is its balance.
+        """
+        call, attempt = self._under_way(request_data)
+        if call is None:
+            return None
+        if attempt:
+            await self._meter.fail(call, attempt, type(original_exception).__name__)
+        self._meter.close(call, type(original_exception).__name__)
+        if not call.refusal or isinstance(original_exception, RefusedCallError):
+            return None
+        from fastapi import HTTPException  # the proxy has it, the SDK need not
+
+        told = HTTPException(402, f"The {call.failed_tier} tier is down. {call.refusal}")
+        told.type = "insufficient_quota"  # type: ignore[attr-defined]  # read by LiteLLM
+        return told
 
     # LiteLLM's log events: a safety net (it may drop them) and the SDK's end of a stream
 
@@ -163,14 +180,6 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         call, attempt = self._under_way(data)
         if call and attempt:
             await self._meter.settle(call, attempt, usage_of(response))
-
-    async def _end_failed(self, data: Mapping[str, Any], error: Exception) -> None:
-        call, attempt = self._under_way(data)
-        if call is None:
-            return
-        if attempt:
-            await self._meter.fail(call, attempt, type(error).__name__)
-        self._meter.close(call, type(error).__name__)
 
     def _open_internal(self, kwargs: dict[str, Any], call_type: str) -> Call:
         """Open a call that passed no proxy door: the SDK's Router, or the proxy's own health checks."""

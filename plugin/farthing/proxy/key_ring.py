@@ -28,9 +28,9 @@ class KeyRing:
     def __init__(self, settings: Settings) -> None:
         self._keys: dict[str, Key] = {key.sha256: key for key in settings.keys}
 
-    async def authenticate(self, request: Any, api_key: str) -> UserAPIKeyAuth:
+    async def authenticate(self, request: Any, api_key: str | None) -> UserAPIKeyAuth:
         """Return the key's identity and rights. Raises ProxyException: 401 unknown key, 403 closed route."""
-        secret = api_key.removeprefix("Bearer ").strip()
+        secret = (api_key or "").removeprefix("Bearer ").strip()
         digest = hash_key(secret)
         key = self._keys.get(digest)
         if key is None:

@@ -224,12 +224,12 @@ class Meter:
                 headers,
             )
         headers["x-farthing-balance"] = self.credits(error.available)
-        return errors.credits_exhausted(
+        call.refusal = (
             f"Not enough credits: this call to {deployment.label} may cost up to {self.credits(error.asked)} "
             f"credits and {call.account.user} has {self.credits(error.available)}. Lower max_tokens, ask for "
-            f"more credits, or call the {self._settings.tiers.local!r} model, which stays free.",
-            headers,
+            f"more credits, or call the {self._settings.tiers.local!r} model, which stays free."
         )
+        return errors.credits_exhausted(call.refusal, headers)
 
     async def fail(self, call: Call, attempt: Attempt, reason: str) -> None:
         """End an attempt that failed: charged if it had begun to answer, else its hold is released."""
