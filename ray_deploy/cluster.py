@@ -4,9 +4,10 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # Ray reads these when it is imported. On Linux its servers would listen on every address and run what they
@@ -94,15 +95,21 @@ def local_cluster(settings: Settings) -> Iterator[Cluster]:
 
 
 def _start(settings: Settings, folder: str) -> None:
-    ray.init(
-        address="local",  # never a cluster that happens to run here or is named in RAY_ADDRESS
-        num_cpus=settings.replicas,
-        include_dashboard=False,
-        object_store_memory=_OBJECT_STORE_BYTES,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _temp_dir=folder,
-    )
+    # Service managers signal the whole process group. That must reach us alone: Ray's servers would end at
+    # once and cut running answers off. They inherit what we block, as Ray itself does it for SIGINT.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        ray.init(
+            address="local",  # never a cluster that happens to run here or is named in RAY_ADDRESS
+            num_cpus=settings.replicas,
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=folder,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     serve.start(
         http_options={"host": settings.host, "port": settings.port},
         logging_config={"log_level": "WARNING", "enable_access_log": False},
@@ -110,18 +117,28 @@ def _start(settings: Settings, folder: str) -> None:
 
 
 def _end_processes() -> None:
-    # Ray ends its servers but does not wait for the workers below them: remember them first.
+    # Remembered first: once Ray's servers are gone, nothing leads to the workers below them.
     started = Process().children(recursive=True)
+    # Ray gives each server a second to hear SIGTERM, one after another. Its two main ones it needs for an
+    # orderly end; for the others there is nothing to wait for.
+    _kill(process for process in started if _name(process) not in ("raylet", "gcs_server"))
     try:
         ray.shutdown()
     finally:
-        _, left = wait_procs(started, timeout=3)
-        for process in left:
-            try:
-                process.kill()
-            except NoSuchProcess:
-                continue
-        wait_procs(left, timeout=3)
+        _kill(started)
+        wait_procs(started, timeout=5)
+
+
+def _name(process: Process) -> str:
+    with suppress(NoSuchProcess):
+        return str(process.name())
+    return ""
+
+
+def _kill(processes: Iterable[Process]) -> None:
+    for process in processes:
+        with suppress(NoSuchProcess):
+            process.kill()
 
 
 def _last_line(text: str) -> str:

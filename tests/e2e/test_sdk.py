@@ -4,6 +4,7 @@ import asyncio
 
 import litellm
 import pytest
+import pytest_asyncio
 from litellm import Router
 
 from farthing.proxy.accounts import account_of
@@ -12,8 +13,12 @@ from farthing.telemetry import Account
 from tests.e2e.test_surfaces import EASY, HARD
 
 
-@pytest.fixture
-async def sdk(gateway, monkeypatch):
+# LiteLLM's log worker lives on the first event loop it meets: all tests share one.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def sdk(gateway):
     before = list(litellm.callbacks)
     farthing = attach(Account("", "ada", "research", "CC-1"), gateway.stack.settings)
     tier = gateway.stack.tier.ready_url.removesuffix("/ready") + "/v1"
@@ -63,6 +68,11 @@ async def test_router_acompletion_is_graded_charged_and_recorded(gateway, sdk, t
     assert gateway.balance("ada").settled - settled == int(charge["cost_total"] * 10**9)
 
 
+async def test_attaching_twice_is_refused(gateway, sdk):
+    with pytest.raises(RuntimeError, match="once in a process"):
+        attach(Account("", "ada", "research", "CC-1"), gateway.stack.settings)
+
+
 async def test_router_acompletion_streamed_is_charged_its_usage(gateway, sdk):
     router, farthing = sdk
     known = {charge["id"] for charge in gateway.charges_of("ada")}
@@ -82,5 +92,5 @@ async def test_router_acompletion_streamed_is_charged_its_usage(gateway, sdk):
     assert gateway.balance("ada").held == 0
 
 
-def test_an_admin_or_nobody_pays_from_the_gateway_account(gateway):
+async def test_an_admin_or_nobody_pays_from_the_gateway_account(gateway):
     assert account_of(None, gateway.stack.settings).user == "gateway"

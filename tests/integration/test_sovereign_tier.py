@@ -430,7 +430,7 @@ def test_a_tier_of_ones_own_beside_another(tier: str) -> None:
         ) as stream:
             lines = stream.iter_lines()
             next(lines)
-            process.send_signal(signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGTERM)  # to the whole group, as service managers do
             *_, usage, done = filter(None, lines)
             assert done == "data: [DONE]", "shutdown cut a running answer off"
             assert '"completion_tokens":150' in usage, "the answer went over the cap"
