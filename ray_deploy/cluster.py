@@ -21,7 +21,12 @@ os.environ |= {
 }
 
 import ray
-from psutil import NoSuchProcess, Process, wait_procs  # Ray brings psutil; importable after Ray only
+from psutil import (
+    STATUS_ZOMBIE,
+    NoSuchProcess,
+    Process,
+    wait_procs,
+)  # Ray brings psutil; importable after Ray only
 from ray import serve
 from ray.serve.api import RunTarget
 from ray.serve.schema import ApplicationStatus
@@ -63,8 +68,8 @@ class Cluster:
 
     def check_servers(self) -> None:
         """Raise ClusterError when one of Ray's own servers has ended."""
-        if gone := [process.pid for process in self._servers if not process.is_running()]:
-            raise ClusterError(f"Ray ended by itself (process {gone[0]})")
+        if ended := [process.pid for process in self._servers if _has_ended(process)]:
+            raise ClusterError(f"a process of Ray ended by itself ({ended[0]})")
 
     def drain(self) -> None:
         """Take the application away: no new requests, and running answers get ``drain_s`` to end."""
@@ -127,6 +132,13 @@ def _end_processes() -> None:
     finally:
         _kill(started)
         wait_procs(started, timeout=5)
+
+
+def _has_ended(process: Process) -> bool:
+    try:
+        return bool(process.status() == STATUS_ZOMBIE)
+    except NoSuchProcess:
+        return True
 
 
 def _name(process: Process) -> str:

@@ -30,6 +30,7 @@ async def sdk(gateway):
     config = {
         "classifier_type": "custom",
         "classifier_plugin": farthing.classifier,
+        "max_tokens_from_tier_model": False,
         "tiers": {"SIMPLE": "local", "MEDIUM": "fast", "COMPLEX": "strong"},
     }
     auto = {
