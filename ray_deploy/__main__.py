@@ -14,8 +14,25 @@ from ray_deploy.settings import Settings, SettingsError, parse
 _START_LIMIT_S = 600.0  # a large model on a slow disk
 
 
-class _Stop(BaseException):
-    """SIGINT or SIGTERM came."""
+class _Signals:
+    """Counts SIGINT and SIGTERM: the first asks to stop, a second breaks off whatever is running.
+
+    The first raises nothing: inside Ray's start an exception may be swallowed, or leave half of it behind.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._received)
+
+    def _received(self, number: int, frame: object) -> None:
+        self.count += 1
+        if self.count > 1:
+            raise _BrokenOff
+
+
+class _BrokenOff(BaseException):
+    """A second signal came."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,14 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "set SOVEREIGN_API_KEY",
             file=sys.stderr,
         )
-    _on_signals(_raise_stop)
-    try:
-        return _serve(settings, started)
-    except _Stop:  # before it was ready
-        return 0
+    return _serve(settings, started, _Signals())
 
 
-def _serve(settings: Settings, started: float) -> int:
+def _serve(settings: Settings, started: float, signals: _Signals) -> int:
     from ray_deploy.cluster import (
         ClusterError,
         local_cluster,
@@ -48,25 +61,24 @@ def _serve(settings: Settings, started: float) -> int:
 
     try:
         with local_cluster(settings) as cluster:
-            _on_signals(_raise_stop)  # Ray put its own handlers in
-            try:
-                cluster.deploy()
-                url = f"http://{_reachable(settings.host)}:{settings.port}"
-                deadline = started + _START_LIMIT_S
-                while not _is_ready(url):
-                    cluster.check_servers()
-                    cluster.check_deployment()
-                    if time.monotonic() > deadline:
-                        raise ClusterError(f"not ready after {_START_LIMIT_S:.0f} s")
-                    time.sleep(0.1)
+            url = f"http://{_reachable(settings.host)}:{settings.port}"
+            if signals.count:
+                return 0
+            cluster.deploy()
+            while not signals.count and not _is_ready(url):
+                cluster.check_servers()
+                cluster.check_deployment()
+                if time.monotonic() > started + _START_LIMIT_S:
+                    raise ClusterError(f"not ready after {_START_LIMIT_S:.0f} s")
+                time.sleep(0.1)
+            if not signals.count:
                 print(f"sovereign tier ready at {url}/v1 ({time.monotonic() - started:.1f} s)", flush=True)
-                while True:
-                    time.sleep(1)
-                    cluster.check_servers()
-            except _Stop:
-                cluster.drain()  # a second signal breaks this off
-    except _Stop:
-        pass
+            while not signals.count:
+                cluster.check_servers()
+                time.sleep(0.2)
+            cluster.drain()
+    except _BrokenOff:
+        return 0
     except ClusterError as error:
         print(f"ray_deploy: {error}", file=sys.stderr)
         return 1
@@ -98,15 +110,6 @@ def _check_port(settings: Settings) -> None:
 def _reachable(host: str) -> str:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"[{host}]" if ":" in host else host
-
-
-def _on_signals(handler: object) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handler)  # type: ignore[arg-type]
-
-
-def _raise_stop(number: int, frame: object) -> None:
-    raise _Stop
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import secrets
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,12 +22,7 @@ os.environ |= {
 }
 
 import ray
-from psutil import (
-    STATUS_ZOMBIE,
-    NoSuchProcess,
-    Process,
-    wait_procs,
-)  # Ray brings psutil; importable after Ray only
+from psutil import STATUS_ZOMBIE, NoSuchProcess, Process, wait_procs  # on the path once Ray is imported
 from ray import serve
 from ray.serve.api import RunTarget
 from ray.serve.schema import ApplicationStatus
@@ -73,7 +69,10 @@ class Cluster:
 
     def drain(self) -> None:
         """Take the application away: no new requests, and running answers get ``drain_s`` to end."""
-        serve.delete(APP)
+        serve.delete(APP, _blocking=False)  # blocking, it looks once a second
+        while APP in serve.status().applications:
+            self.check_servers()
+            time.sleep(0.1)
 
 
 @contextmanager
@@ -101,7 +100,9 @@ def local_cluster(settings: Settings) -> Iterator[Cluster]:
 
 def _start(settings: Settings, folder: str) -> None:
     # Service managers signal the whole process group. That must reach us alone: Ray's servers would end at
-    # once and cut running answers off. They inherit what we block, as Ray itself does it for SIGINT.
+    # once and cut running answers off. They inherit what we block, as Ray itself does it for SIGINT. Ray
+    # also puts its own handler in, which ends the process on the spot; ours come back before we listen again.
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         ray.init(
@@ -114,6 +115,8 @@ def _start(settings: Settings, folder: str) -> None:
             _temp_dir=folder,
         )
     finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     serve.start(
         http_options={"host": settings.host, "port": settings.port},

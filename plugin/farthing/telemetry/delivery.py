@@ -49,7 +49,7 @@ class Delivery:
         endpoint: str,
         auth: tuple[str, str] | None = None,
         *,
-        linger_s: float = 0.2,
+        linger_s: float = 1.0,
         poll_s: float = 2.0,
         keep_s: float = 7 * 86400,
         timeout_s: float = 10.0,
