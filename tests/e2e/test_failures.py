@@ -1,4 +1,4 @@
-"""Parts that fail: the ledger, the local tier, the proxy itself. Requests go on where they can; money adds up."""
+"""Parts that fail (ledger, local tier, proxy, grader): requests go on where they can, and money adds up."""
 
 import re
 import subprocess

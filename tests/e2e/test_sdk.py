@@ -12,7 +12,6 @@ from farthing.proxy.sdk import attach
 from farthing.telemetry import Account
 from tests.e2e.test_surfaces import EASY, HARD
 
-
 # LiteLLM's log worker lives on the first event loop it meets: all tests share one.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -2,7 +2,6 @@
 
 import gzip
 import struct
-import sys
 import threading
 import time
 import zlib
@@ -19,11 +18,10 @@ import lz4.frame
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from farthing.ledger import LedgerError, connect, migrate, prepare
 from farthing.settings import Settings
 from farthing.telemetry.spans import ChargeSpans
-from ledger_stack import AUTH, PASSWORD, USER, charge, embedded_ledger, post_spans, sql
+from tests.ledger_stack import AUTH, PASSWORD, USER, charge, embedded_ledger, post_spans, sql
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import gzip
 import json
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,14 +24,13 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import Link, SpanKind, StatusCode
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from farthing.ledger import connect
 from farthing.ledger.statement import reconcile, statement
 from farthing.ledger.trace import render, trace
 from farthing.settings import Settings
 from farthing.telemetry import Cost
 from farthing.telemetry.spans import ChargeSpans, parent_context
-from ledger_stack import (
+from tests.ledger_stack import (
     AUTH,
     PROTOBUF,
     charge,

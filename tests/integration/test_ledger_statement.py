@@ -3,20 +3,17 @@
 import csv
 import io
 import json
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from farthing.ledger import connect
 from farthing.ledger.statement import StatementLine, reconcile, render, statement, this_month, totals
 from farthing.settings import Settings
 from farthing.telemetry import Charge, Cost
-from ledger_stack import charge, deliver, embedded_ledger, random_charges, sql
+from tests.ledger_stack import charge, deliver, embedded_ledger, random_charges, sql
 
 
 @pytest.fixture(scope="module")

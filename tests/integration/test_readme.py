@@ -49,5 +49,5 @@ def test_help_explains_every_command():
     farthing = Path(sys.executable).parent / "farthing"
     shown = subprocess.run([farthing, "--help"], capture_output=True, text=True, check=True).stdout
     for command in ("demo", "init", "key", "check", "settings", "grade", "statement", "balance", "ledger"):
-        assert re.search(rf"^    {command} +\w+", shown, re.M), command
+        assert re.search(rf"^    {command}\s+\w+", shown, re.M), command
         subprocess.run([farthing, command, "--help"], capture_output=True, check=True)

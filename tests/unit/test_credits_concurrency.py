@@ -10,9 +10,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from credit_backends import BACKENDS, Clock, account
 
 from farthing.credits import InsufficientCreditsError, StoreError, open_store
+from tests.unit.credit_backends import BACKENDS, Clock, account
 
 ANA = account("ana")
 spawn = multiprocessing.get_context("spawn")

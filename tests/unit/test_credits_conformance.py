@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
-from credit_backends import BACKENDS, Clock, account
 
 from farthing.credits import Balance, InsufficientCreditsError, StoreError, open_store
 from farthing.credits.store import MAX_AMOUNT
+from tests.unit.credit_backends import BACKENDS, Clock, account
 
 ANA, BEN = account("ana"), account("ben", "sales")
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from credit_backends import BACKENDS, Clock, account
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from farthing.credits import Balance, InsufficientCreditsError, open_store
+from tests.unit.credit_backends import BACKENDS, Clock, account
 
 USERS = st.sampled_from(["ana", "ben"])
 DEPARTMENTS = st.sampled_from(["research", "sales"])

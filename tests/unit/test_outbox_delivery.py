@@ -8,13 +8,13 @@ import time
 from dataclasses import replace
 
 import pytest
-from otlp_stand_in import Answer, Collector, partial_success
-from test_spans_charge import CHARGE
 
 from farthing.settings import Telemetry
 from farthing.telemetry.delivery import Delivery
 from farthing.telemetry.outbox import Outbox
 from farthing.telemetry.spans import ChargeSpans
+from tests.unit.otlp_stand_in import Answer, Collector, partial_success
+from tests.unit.test_spans_charge import CHARGE
 
 spawn = multiprocessing.get_context("spawn")
 

@@ -12,12 +12,12 @@ from opentelemetry.context import Context
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
-from otlp_stand_in import attributes_of
 
 from farthing import __version__
 from farthing.money import nano_from_usd
 from farthing.telemetry import Account, Charge, Cost, Usage
 from farthing.telemetry.spans import ChargeSpans, charge_attributes, parent_context
+from tests.unit.otlp_stand_in import attributes_of
 
 STARTED = datetime(2026, 3, 1, 12, 0, 0, 123457, tzinfo=UTC)
 CHARGE = Charge(

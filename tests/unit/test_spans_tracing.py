@@ -5,10 +5,10 @@ import time
 
 import pytest
 from opentelemetry import trace
-from otlp_stand_in import Collector
 
 from farthing.settings import Telemetry
 from farthing.telemetry.tracing import Tracing, extract
+from tests.unit.otlp_stand_in import Collector
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
