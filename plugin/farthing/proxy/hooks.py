@@ -8,6 +8,7 @@ from typing import Any
 
 from litellm.integrations.custom_logger import CustomLogger
 
+from farthing.proxy import told
 from farthing.proxy.accounts import account_of
 from farthing.proxy.calls import Attempt, Call, Calls, Deployment
 from farthing.proxy.errors import RefusedCallError
@@ -90,7 +91,7 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
     async def async_post_call_success_deployment_hook(
         self, request_data: Mapping[str, Any], response: Any, call_type: Any
     ) -> None:
-        """Settle an answer that came in one piece (or, from LiteLLM's bridge, a whole stream's last event)."""
+        """Settle an answer that came in one piece (or, from LiteLLM's bridge, a stream's last event)."""
         await self._settle(request_data, response)
 
     # The answer on its way out (proxy only)
@@ -118,14 +119,14 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
     ) -> dict[str, str]:
         """Tell the client grade, tier, model, cost and balance; a stream so far only what is held."""
         call = self._calls.of(data)
-        return self._meter.headers(call) if call else {}
+        return told.headers(call, self._settings) if call else {}
 
     async def async_post_call_streaming_iterator_hook(
         self, user_api_key_dict: Any, response: Any, request_data: dict[str, Any]
     ) -> AsyncGenerator[Any, None]:
         """Watch a stream and settle it before its last event."""
         call = self._calls.of(request_data)
-        stream = metered(self._meter, call, response) if call else response
+        stream = metered(self._meter, call, response, self._settings) if call else response
         async for item in stream:
             yield item
 

@@ -5,25 +5,24 @@ Everything but money falls back and says so in a span event; money is denied whe
 
 import asyncio
 import logging
-import time
 import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, set_span_in_context
 
 from farthing import grading
-from farthing.cost import PriceBook, count_text, has_hidden_input, input_estimate, input_upper_bound_async
+from farthing.cost import PriceBook, has_hidden_input, input_upper_bound_async
 from farthing.credits import CreditStore, InsufficientCreditsError, StoreError
 from farthing.credits.holding import Held, hold_worst_case
 from farthing.grading import Grade, Grader
-from farthing.money import credits_text, usd_text
-from farthing.proxy import errors
+from farthing.money import usd_text
+from farthing.proxy import errors, told
 from farthing.proxy.calls import Attempt, Call, Deployment
+from farthing.proxy.charging import charge_of, counted_usage
 from farthing.proxy.sessions import session_of
 from farthing.settings import Settings
-from farthing.telemetry import Account, Charge, Cost, Usage
+from farthing.telemetry import Account, Charge, Usage
 from farthing.telemetry import attributes as attr
 from farthing.telemetry.charge import Outcome
 from farthing.telemetry.outbox import Outbox
@@ -60,7 +59,6 @@ class Meter:
         self._outbox = outbox
         self._charge_spans = charge_spans
         self._tracer = tracing.tracer
-        self._baseline = prices.price(settings.cost.baseline_model)
         self._chores = chores
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -206,30 +204,14 @@ class Meter:
             call.span.add_event(
                 "farthing.call.refused", {"error.type": type(error).__name__, attr.TIER: deployment.tier}
             )
-            raise self._refusal(call, deployment, error) from None
+            refused = told.refusal(call, deployment, error, self._settings)
+            call.refusal = refused.message
+            raise refused from None
         else:
             span.set_attributes({attr.CREDITS_HELD: usd_text(held.amount), attr.TIER: deployment.tier})
             return held
         finally:
             span.end()
-
-    def _refusal(self, call: Call, deployment: Deployment, error: Exception) -> errors.RefusedCallError:
-        headers = {"x-farthing-tier": deployment.tier, "x-farthing-model": deployment.label}
-        if call.grade:
-            headers["x-farthing-grade"] = call.grade.grade
-        if not isinstance(error, InsufficientCreditsError):
-            return errors.credits_exhausted(
-                "The credit store cannot answer, so calls that cost money are refused. "
-                f"The {self._settings.tiers.local!r} model still works; try again later.",
-                headers,
-            )
-        headers["x-farthing-balance"] = self.credits(error.available)
-        call.refusal = (
-            f"Not enough credits: this call to {deployment.label} may cost up to {self.credits(error.asked)} "
-            f"credits and {call.account.user} has {self.credits(error.available)}. Lower max_tokens, ask for "
-            f"more credits, or call the {self._settings.tiers.local!r} model, which stays free."
-        )
-        return errors.credits_exhausted(call.refusal, headers)
 
     async def fail(self, call: Call, attempt: Attempt, reason: str) -> None:
         """End an attempt that failed: charged if it had begun to answer, else its hold is released."""
@@ -284,8 +266,18 @@ class Meter:
             span = self._tracer.start_span("farthing settle", context=set_span_in_context(call.span))
             estimated = usage is None
             if usage is None:
-                usage = await asyncio.to_thread(_counted, dict(call.payload), attempt)
-            charge = self._charge(call, attempt, usage, outcome, estimated=estimated)
+                usage = await asyncio.to_thread(counted_usage, dict(call.payload), "".join(attempt.answered))
+            charge = charge_of(
+                call,
+                attempt,
+                usage,
+                outcome,
+                prices=self.prices,
+                baseline_model=self._settings.cost.baseline_model,
+                instance=self._outbox.instance,
+                sequence=self._outbox.next_sequence(),
+                estimated=estimated,
+            )
             # The charge is on disk before the credits move: a crash in between is mended from the outbox.
             cost = charge.cost.total if charge.cost else None
             span_bytes = self._charge_spans.finish(charge, call.span.get_span_context()).payload
@@ -310,89 +302,6 @@ class Meter:
         if outcome != "failed":
             self.close(call)
         return charge
-
-    def _charge(
-        self, call: Call, attempt: Attempt, usage: Usage, outcome: Outcome, *, estimated: bool
-    ) -> Charge:
-        deployment = attempt.deployment
-        cost = self.prices.cost(deployment.price, usage) if deployment.price else None
-        baseline: Cost | None = self.prices.cost(self._baseline, usage) if self._baseline else None
-        settled = cost.total if cost else 0
-        grade = call.grade or FALLBACK_GRADE
-        return Charge(
-            id=attempt.id,
-            kind="failed_attempt" if outcome == "failed" else "inference",
-            outcome=outcome,
-            started=_utc(attempt.started_ns),
-            ended=_utc(time.time_ns()),
-            account=call.account,
-            session_id=call.session_id,
-            session_step=call.session_step,
-            surface=call.surface,
-            streamed=attempt.streamed,
-            grade=grade.grade,
-            grade_score=grade.score,
-            grade_source=grade.source,
-            tier=deployment.tier,
-            model=deployment.label,
-            provider=deployment.provider,
-            stand_in=deployment.stand_in,
-            usage=usage,
-            usage_estimated=estimated,
-            cost=cost,
-            price_version=deployment.price.version if deployment.price else self.prices.version,
-            cost_source="local" if deployment.tier == "local" else "provider",
-            baseline_model=self._settings.cost.baseline_model,
-            # A failed attempt answered nobody: the baseline would not have made it.
-            baseline_cost=baseline.total if baseline and outcome != "failed" else None,
-            held=attempt.held,
-            settled=settled,
-            balance=attempt.available + attempt.held - settled,
-            climbed_from=call.failed_tier if outcome != "failed" else "",
-            gateway_instance=self._outbox.instance,
-            sequence=self._outbox.next_sequence(),
-        )
-
-    # What the client is told
-
-    def credits(self, nano: int) -> str:
-        """Return nano-dollars as credits, the unit that users see."""
-        return credits_text(nano, self._settings.credits.nano_per_credit)
-
-    def headers(self, call: Call) -> dict[str, str]:
-        """Return the response headers of a call: credits for holds and balances, USD for the cost."""
-        attempt = call.attempt
-        if attempt is None:
-            return {}
-        facts = {
-            "x-farthing-tier": attempt.deployment.tier,
-            "x-farthing-model": attempt.deployment.label,
-            "x-farthing-held": self.credits(attempt.held),
-            "x-farthing-balance": self.credits(attempt.available),
-            "x-farthing-charge": attempt.id,
-        }
-        if call.grade:
-            facts["x-farthing-grade"] = call.grade.grade
-        if attempt.charge:
-            facts["x-farthing-cost"] = _cost_text(attempt.charge)
-        return facts
-
-    def receipt(self, call: Call) -> dict[str, str]:
-        """Return the same figures as the last event of a stream carries them."""
-        return {name.removeprefix("x-farthing-"): value for name, value in self.headers(call).items()}
-
-
-def _counted(payload: Mapping[str, Any], attempt: Attempt) -> Usage:
-    """Return the usage of an answer that nobody counted: what was asked and what was streamed of it."""
-    return Usage(input_estimate(payload), count_text("".join(attempt.answered)))
-
-
-def _cost_text(charge: Charge) -> str:
-    return usd_text(charge.cost.total) if charge.cost else "unpriced"
-
-
-def _utc(ns: int) -> datetime:
-    return datetime.fromtimestamp(ns // 1_000_000_000, UTC).replace(microsecond=ns // 1000 % 1_000_000)
 
 
 def _output_cap(payload: Mapping[str, Any]) -> int | None:

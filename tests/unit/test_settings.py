@@ -1,0 +1,68 @@
+"""farthing.yaml: a mistake is answered with the field, the value and a fix; money in it is exact."""
+
+from decimal import Decimal
+
+import pytest
+
+from farthing.settings import SettingsError, load
+
+GOOD = "keys:\n- {sha256: '" + "a" * 64 + "', user: ada, department: research, credits: 0.1}\n"
+
+
+def written(tmp_path, text):
+    file = tmp_path / "farthing.yaml"
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("credits: {usd_per_credit: 0}", "credits.usd_per_credit = 0"),
+        ("credits: {usd_per_credit: 0.0000000005}", "whole number of nano-dollars"),
+        ("credits: {hold_ttl_s: never}", "credits.hold_ttl_s = 'never'"),
+        ("kredits: {}", "kredits: unknown setting"),
+        ("grading: {medium_from: 0.9, high_from: 0.1}", "medium_from must not be above high_from"),
+        ("keys: [{user: ada, department: x, sha256: plain-key}]", "keys.0.sha256 = 'plain-key'"),
+        ("telemetry: {capture_content: true}", "telemetry.capture_content"),
+        ("ledger: {database: 'a; DROP'}", "ledger.database = 'a; DROP'"),
+        ("[1, 2]", "must be a mapping"),
+        ("a: [", "cannot be read as YAML"),
+        (GOOD + GOOD.removeprefix("keys:\n"), "appears twice"),
+        (
+            GOOD + GOOD.removeprefix("keys:\n").replace("a" * 64, "b" * 64).replace("research", "x"),
+            "belongs to one",
+        ),
+        ("ledger: {password: os.environ/FARTHING_TEST_UNSET}", "FARTHING_TEST_UNSET is not set"),
+    ],
+)
+def test_a_mistake_names_field_value_and_fix(tmp_path, text, said):
+    with pytest.raises(SettingsError) as refused:
+        load(written(tmp_path, text))
+    assert said in str(refused.value)
+    assert "farthing.yaml" in str(refused.value)
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path):
+    with pytest.raises(SettingsError, match="farthing init"):
+        load(tmp_path / "none.yaml")
+
+
+def test_a_password_is_never_repeated_in_an_error(tmp_path):
+    with pytest.raises(SettingsError) as refused:
+        load(written(tmp_path, "ledger: {password: [hunter2]}"))
+    assert "hunter2" not in str(refused.value)
+
+
+def test_amounts_are_the_decimals_that_were_written(tmp_path):
+    loaded = load(written(tmp_path, GOOD))
+    assert loaded.keys[0].credits == Decimal("0.1")
+    assert loaded.credits.nano_per_credit == 1_000_000
+
+
+def test_paths_are_relative_to_the_file_and_secrets_come_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("FARTHING_TEST_SECRET", "s3cret")
+    loaded = load(written(tmp_path, "ledger: {password: os.environ/FARTHING_TEST_SECRET}"))
+    assert loaded.ledger.password == "s3cret"
+    assert loaded.telemetry.outbox == tmp_path / ".farthing/outbox.db"
+    assert loaded.credits.store == f"sqlite:///{tmp_path}/.farthing/credits.db"
