@@ -1,10 +1,12 @@
 """A Ray of our own on this machine: started quietly, ended completely."""
 
+import ctypes
 import logging
 import os
 import secrets
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -125,16 +127,25 @@ def _start(settings: Settings, folder: str) -> None:
 
 
 def _end_processes() -> None:
-    # Remembered first: once Ray's servers are gone, nothing leads to the workers below them.
+    _adopt_orphans()
     started = Process().children(recursive=True)
     # Ray gives each server a second to hear SIGTERM, one after another. Its two main ones it needs for an
     # orderly end; for the others there is nothing to wait for.
-    _kill(process for process in started if _name(process) not in ("raylet", "gcs_server"))
+    _kill(process for process in Process().children() if _name(process) not in ("raylet", "gcs_server"))
     try:
         ray.shutdown()
     finally:
-        _kill(started)
-        wait_procs(started, timeout=5)
+        # Once more, for workers that Ray has started since.
+        left = {*started, *Process().children(recursive=True)}
+        _kill(left)
+        wait_procs(left, timeout=5)
+
+
+def _adopt_orphans() -> None:
+    """Make this process the parent of those whose parent ends, so that none gets out of sight."""
+    if sys.platform == "linux":
+        set_child_subreaper = 36  # linux/prctl.h
+        ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
 
 
 def _has_ended(process: Process) -> bool:

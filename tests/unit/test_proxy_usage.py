@@ -1,4 +1,4 @@
-"""Usage as the three surfaces report it: cached, cache-write and reasoning tokens are never lost or doubled."""
+"""Usage as the three surfaces report it: cached, written and reasoning tokens, none lost, none doubled."""
 
 from types import SimpleNamespace
 
@@ -66,7 +66,7 @@ def test_a_responses_event_carries_its_usage_inside():
         {},
         {"usage": None},
         {"usage": {}},
-        {"usage": {"prompt_tokens": 0, "completion_tokens": 0}},
+        {"usage": {"prompt_tokens": 0, "total_tokens": 0}},
         "text",
     ],
     ids=str,
