@@ -34,7 +34,7 @@ bench: install ## measure the overhead of the proxy with and without Farthing
 
 lock: install ## refresh requirements/lock.txt from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --all-extras --generate-hashes --universal --python-version 3.11 \
-	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade --output-file requirements/lock.txt
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-strip-extras --upgrade --output-file requirements/lock.txt
 
 clean: ## remove .venv and the demo's data
 	rm -rf .venv .farthing

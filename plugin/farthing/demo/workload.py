@@ -37,7 +37,7 @@ HARD_ASKS = [
 3. Generalise the theorem: for which n and k ≥ 2 is the k-th root of n irrational? Prove both directions,
    and analyse what changes if n = m^k.
 4. Compare your proof with one by unique factorisation: evaluate their assumptions and trade-offs.""",
-    """Design a distributed rate limiter for twelve gateways, clocks up to 50 ms apart, without a central lock.
+    """Design a distributed rate limiter for twelve gateways, clocks up to 50 ms apart, and no central lock.
 - Derive a bound for its worst-case overshoot as a function of skew, rate and burst, and prove it.
 - Compare token buckets with leases and sliding windows with gossip: consistency, latency, failure modes.
 - Implement the core in Python with asyncio, then analyse its complexity and a network partition.
