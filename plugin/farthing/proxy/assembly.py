@@ -14,6 +14,7 @@ from farthing.credits.grants import grant_key_ring
 from farthing.credits.recovery import settle_from_outbox
 from farthing.grading import RuleGrader
 from farthing.proxy.calls import Calls
+from farthing.proxy.charge_log import ChargeLog
 from farthing.proxy.hooks import Classifier, FarthingHooks
 from farthing.proxy.meter import Meter
 from farthing.settings import Settings, load
@@ -83,8 +84,7 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
         grader=RuleGrader(settings.grading.medium_from, settings.grading.high_from),
         prices=PriceBook(settings.cost),
         store=store,
-        outbox=outbox,
-        charge_spans=spans,
+        charge_log=ChargeLog(outbox, spans),
         tracing=tracing,
         chores=(delivery.start, _every(_RECOVER_EVERY_S, lambda: settle_from_outbox(store, outbox))),
     )

@@ -19,14 +19,13 @@ from farthing.grading import Grade, Grader
 from farthing.money import usd_text
 from farthing.proxy import errors, told
 from farthing.proxy.calls import Attempt, Call, Deployment
+from farthing.proxy.charge_log import ChargeLog
 from farthing.proxy.charging import charge_of, counted_usage
 from farthing.proxy.sessions import session_of
 from farthing.settings import Settings
 from farthing.telemetry import Account, Charge, Usage
 from farthing.telemetry import attributes as attr
 from farthing.telemetry.charge import Outcome
-from farthing.telemetry.outbox import Outbox
-from farthing.telemetry.spans import ChargeSpans
 from farthing.telemetry.tracing import Tracing, extract
 
 log = logging.getLogger("farthing")
@@ -47,8 +46,7 @@ class Meter:
         grader: Grader,
         prices: PriceBook,
         store: CreditStore,
-        outbox: Outbox,
-        charge_spans: ChargeSpans,
+        charge_log: ChargeLog,
         tracing: Tracing,
         chores: Sequence[Callable[[], None]] = (),
     ) -> None:
@@ -56,8 +54,7 @@ class Meter:
         self._grader = grader
         self.prices = prices
         self._store = store
-        self._outbox = outbox
-        self._charge_spans = charge_spans
+        self._charge_log = charge_log
         self._tracer = tracing.tracer
         self._chores = chores
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -188,6 +185,8 @@ class Meter:
     ) -> Held:
         span = self._tracer.start_span("farthing hold", context=set_span_in_context(call.span))
         try:
+            if not await self._charge_log.ready() and not _is_free(deployment):
+                raise StoreError("charges cannot be written")
             held = await hold_worst_case(
                 self._store,
                 self.prices,
@@ -274,14 +273,12 @@ class Meter:
                 outcome,
                 prices=self.prices,
                 baseline_model=self._settings.cost.baseline_model,
-                instance=self._outbox.instance,
-                sequence=self._outbox.next_sequence(),
+                instance=self._charge_log.instance,
+                sequence=self._charge_log.next_sequence(),
                 estimated=estimated,
             )
             # The charge is on disk before the credits move: a crash in between is mended from the outbox.
-            cost = charge.cost.total if charge.cost else None
-            span_bytes = self._charge_spans.finish(charge, call.span.get_span_context()).payload
-            await self._outbox.append(charge.id, cost, span_bytes, sequence=charge.sequence)
+            await self._charge_log.write(charge, call.span.get_span_context())
             try:
                 balance = await self._store.settle(attempt.id, call.account, charge.settled)
                 attempt.available = balance.available
@@ -302,6 +299,11 @@ class Meter:
         if outcome != "failed":
             self.close(call)
         return charge
+
+
+def _is_free(deployment: Deployment) -> bool:
+    price = deployment.price
+    return price is not None and PriceBook.worst_case(price, 10**6, 10**6) == 0
 
 
 def _output_cap(payload: Mapping[str, Any]) -> int | None:

@@ -38,7 +38,7 @@ def refusal(call: Call, deployment: Deployment, error: Exception, settings: Sett
     facts = _choice(call, deployment)
     if not isinstance(error, InsufficientCreditsError):
         return credits_exhausted(
-            "The credit store cannot answer, so calls that cost money are refused. "
+            "Spending cannot be recorded just now, so calls that cost money are refused. "
             f"Try again later; {local}, if it is free, still works.",
             facts,
         )
