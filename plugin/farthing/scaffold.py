@@ -103,7 +103,7 @@ def write(
         raise FileExistsError(f"{folder / taken[0]} exists; choose another folder or pass --force")
     folder.mkdir(parents=True, exist_ok=True)
     values = {
-        "organisation": yaml.safe_dump(organisation).splitlines()[0],
+        "organisation": yaml.safe_dump(organisation, width=10**6).splitlines()[0],
         "keys": _indented(yaml.safe_dump([key.entry() for key in keys], sort_keys=False)),
         "baseline": cloud.strong,
         "local_model": LOCAL_MODEL,
@@ -150,6 +150,7 @@ def _cloud_deployments(cloud: Cloud, tier_url: str) -> str:
 
 def _write_private(path: Path, environment: Mapping[str, str]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.fchmod(descriptor, 0o600)  # the file may be older than this run
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         for name, value in environment.items():
             file.write(f"export {name}={value}\n")

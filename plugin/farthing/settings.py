@@ -102,6 +102,10 @@ class Credits(_Section):
     on_store_failure: Literal["deny", "allow"] = Field(
         "deny", description="what happens to a paid call when the store cannot answer"
     )
+    gateway: Amount = Field(
+        Decimal(0),
+        description="credits of the user `gateway`, who pays for calls without a key: health checks",
+    )
     hold_ttl_s: float = Field(900, gt=0, description="seconds after which an unsettled hold expires")
     max_output_tokens: int = Field(
         4096, gt=0, description="output cap (tokens) put on a paid call whose client set none"

@@ -193,6 +193,50 @@ def test_an_unknown_model_is_refused_by_litellm(gateway):
     assert "no-such-model" in response.json()["error"]["message"]
 
 
+SNEAKY = {
+    "another model in the raw body": {"extra_body": {"model": "gpt-5-pro", "max_tokens": 99_999}},
+    "several models at once": {"model": "fast,strong"},
+    "a stream that is none": {"stream": "true"},
+    "a float cap": {"max_completion_tokens": 100_000.0},
+    "a negative cap": {"max_tokens": -1},
+    "answers without end": {"n": 10**15},
+    "answers in words": {"n": "8"},
+    "a search with fees": {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
+    "a search by option": {"web_search_options": {}} | {"tools": [{"type": "web_search"}]},
+    "a fallback with a raw body": {"fallbacks": [{"model": "fast", "extra_body": {"n": 9}}]},
+    "an answer for later": {"background": True},
+}
+
+
+@pytest.mark.parametrize("change", SNEAKY.values(), ids=SNEAKY)
+@pytest.mark.parametrize("path", BODIES)
+def test_what_would_cost_more_than_is_held_is_refused_with_a_reason(gateway, path, change):
+    before = gateway.balance("ada")
+    response = gateway.post("ada", path, {**BODIES[path], "model": "fast", **change})
+    assert response.status_code in (400, 403), response.text
+    assert response.json()["error"]["message"]
+    assert gateway.balance("ada") == before
+
+
+def test_a_cap_of_another_surface_does_not_lower_the_hold(gateway):
+    honest = gateway.post("ada", CHAT, {"model": "fast", "messages": EASY})
+    sneaky = gateway.post("ada", CHAT, {"model": "fast", "messages": EASY, "max_output_tokens": 1})
+    assert sneaky.headers["x-farthing-held"] == honest.headers["x-farthing-held"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/openai/deployments/strong/chat/completions",
+        "/engines/strong/chat/completions",
+        f"{CHAT}?model=strong",
+    ],
+)
+def test_a_model_in_path_or_query_is_no_way_round_the_list(gateway, path):
+    response = gateway.post("limited", path, {**BODIES[CHAT], "model": "local"})
+    assert response.status_code == 403
+
+
 @pytest.mark.parametrize("path", ["/openai/v1/chat/completions", "/anthropic/v1/messages", "/v1/files"])
 def test_routes_that_nobody_meters_are_closed_to_keys(gateway, path):
     response = gateway.post("ada", path, BODIES[CHAT])

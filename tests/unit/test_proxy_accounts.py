@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from farthing.proxy.accounts import GATEWAY, MARK, account_of, hash_key
+from farthing.proxy.accounts import MARK, account_of, hash_key
 from farthing.proxy.sessions import session_of
 from farthing.settings import Key, Settings
-from farthing.telemetry import Account
+from farthing.telemetry import GATEWAY, Account
 
 KEY = Key(sha256=hash_key("sk-ada"), user="ada", department="research", cost_centre="CC-1")
 SETTINGS = Settings(keys=[KEY])
@@ -23,7 +23,13 @@ def auth(**fields):
 
 
 def test_a_key_of_the_ring_is_its_entry_whatever_else_is_said():
-    assert account_of(auth(metadata={MARK: KEY.sha256}, user_id="grace", team_id="x"), SETTINGS) == ADA
+    found = auth(api_key=KEY.sha256, metadata={MARK: KEY.sha256}, user_id="grace", team_id="x")
+    assert account_of(found, SETTINGS) == ADA
+
+
+def test_a_virtual_key_cannot_name_another_payer_in_its_metadata():
+    forged = auth(metadata={MARK: KEY.sha256}, user_id="grace", team_id="x", token="77aa")
+    assert account_of(forged, SETTINGS).user == "grace"
 
 
 def test_a_mark_that_is_on_no_ring_counts_for_nothing():

@@ -3,7 +3,7 @@
 from farthing.credits.store import CreditStore
 from farthing.money import nano_from_usd
 from farthing.settings import Settings
-from farthing.telemetry import Account
+from farthing.telemetry import GATEWAY, Account
 
 _PREFIX = "key:"
 
@@ -19,4 +19,6 @@ async def grant_key_ring(store: CreditStore, settings: Settings) -> None:
         account = Account(key.sha256, key.user, key.department, key.cost_centre)
         await store.grant(grant_id, account, nano_from_usd(key.credits * settings.credits.usd_per_credit))
         keep.add(grant_id)
+    rate = settings.credits.usd_per_credit
+    await store.grant("gateway", GATEWAY, nano_from_usd(settings.credits.gateway * rate))
     await store.revoke_grants(_PREFIX, keep)

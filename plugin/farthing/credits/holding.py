@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 
 from farthing.cost import ModelPrice, PriceBook
-from farthing.credits.store import CreditStore, InsufficientCreditsError, StoreError
+from farthing.credits.store import MAX_AMOUNT, CreditStore, InsufficientCreditsError, StoreError
 from farthing.settings import Credits
 from farthing.telemetry import Account
 
@@ -53,7 +53,7 @@ async def hold_worst_case(
     """
 
     def worst(cap: int) -> int:
-        return prices.worst_case(price, input_tokens, answers * cap) if price else 0
+        return min(MAX_AMOUNT, prices.worst_case(price, input_tokens, answers * cap)) if price else 0
 
     wanted = output_cap
     if wanted is None:

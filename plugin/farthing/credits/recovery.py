@@ -4,7 +4,7 @@ import logging
 import time
 
 from farthing.credits.store import CreditStore, StoreError
-from farthing.telemetry.outbox import Outbox
+from farthing.telemetry.outbox import Outbox, OutboxError
 from farthing.telemetry.spans import payer_of
 
 log = logging.getLogger("farthing")
@@ -27,8 +27,8 @@ async def settle_from_outbox(store: CreditStore, outbox: Outbox, *, since_s: flo
                     account, amount = payer_of(entry.payload)
                     await store.settle(entry.charge_id, account, amount)
                     found += 1
-    except StoreError:
-        log.exception("farthing: charges wait to be settled until the credit store answers")
+    except (StoreError, OutboxError):
+        log.exception("farthing: charges wait to be settled until credit store and outbox answer")
     if found:
         log.warning("farthing: settled %d charges from the outbox", found)
     return found

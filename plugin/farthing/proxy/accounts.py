@@ -4,11 +4,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from farthing.settings import Settings
-from farthing.telemetry import Account
-
-GATEWAY = Account(key_hash="", user="gateway", department="gateway", cost_centre="")
-"""Pays for calls that no key asked for (health checks, the master key). It has no credits of its own."""
+from farthing.settings import Key, Settings
+from farthing.telemetry import GATEWAY, Account
 
 MARK = "farthing_key"
 """Metadata entry by which the key ring marks the keys it vouches for."""
@@ -28,11 +25,10 @@ def account_of(auth: Any, settings: Settings) -> Account:
     """
     if auth is None:
         return GATEWAY
+    key = ring_key(auth, settings)
+    if key is not None:
+        return Account(key.sha256, key.user, key.department, key.cost_centre)
     metadata: Mapping[str, Any] = getattr(auth, "metadata", None) or {}
-    marked = metadata.get(MARK)
-    for key in settings.keys:
-        if key.sha256 == marked:
-            return Account(key.sha256, key.user, key.department, key.cost_centre)
     user = getattr(auth, "user_id", None)
     token = getattr(auth, "token", None) or getattr(auth, "api_key", None) or ""
     if not user or _is_admin(auth):
@@ -41,6 +37,18 @@ def account_of(auth: Any, settings: Settings) -> Account:
     department = getattr(auth, "team_alias", None) or getattr(auth, "team_id", None) or "unassigned"
     cost_centre = metadata.get("cost_centre") or team_metadata.get("cost_centre") or ""
     return Account(str(token), str(user), str(department), str(cost_centre))
+
+
+def ring_key(auth: Any, settings: Settings) -> Key | None:
+    """Return the key ring's entry of an authenticated key, or None.
+
+    The mark alone proves nothing, since whoever makes virtual keys writes their metadata: it must be the
+    hash of the very key that was authenticated.
+    """
+    marked = (getattr(auth, "metadata", None) or {}).get(MARK)
+    if not marked or marked not in (getattr(auth, "api_key", None), getattr(auth, "token", None)):
+        return None
+    return next((key for key in settings.keys if key.sha256 == marked), None)
 
 
 def _is_admin(auth: Any) -> bool:

@@ -27,7 +27,8 @@ from farthing.telemetry.tracing import Tracing
 if TYPE_CHECKING:
     from farthing.proxy.key_ring import KeyRing
 
-_RECOVER_EVERY_S = 60.0
+_RETRY_EVERY_S = 1.0
+_RECOVER_EVERY_S, _RECOVER_SINCE_S = 60.0, 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Farthing:
     hooks: FarthingHooks
     classifier: Classifier
     meter: Meter
+    charge_log: ChargeLog
     store: CreditStore
     outbox: Outbox
     delivery: Delivery
@@ -52,6 +54,7 @@ class Farthing:
     async def close(self, flush_s: float = 5.0) -> None:
         """Deliver what is pending, for at most ``flush_s`` seconds, and close. What is left stays on disk."""
         await self.meter.idle()
+        await self.charge_log.retry()
         await self.delivery.flush(flush_s)
         await self.delivery.close()
         await asyncio.to_thread(self.tracing.shutdown)
@@ -79,14 +82,19 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
         outbox.instance,
         mirror_gen_ai_cost=settings.telemetry.mirror_gen_ai_cost,
     )
+    charge_log = ChargeLog(outbox, spans)
     meter = Meter(
         settings,
         grader=RuleGrader(settings.grading.medium_from, settings.grading.high_from),
         prices=PriceBook(settings.cost),
         store=store,
-        charge_log=ChargeLog(outbox, spans),
+        charge_log=charge_log,
         tracing=tracing,
-        chores=(delivery.start, _every(_RECOVER_EVERY_S, lambda: settle_from_outbox(store, outbox))),
+        chores=(
+            delivery.start,
+            _every(_RETRY_EVERY_S, charge_log.retry),
+            _every(_RECOVER_EVERY_S, lambda: settle_from_outbox(store, outbox, since_s=_RECOVER_SINCE_S)),
+        ),
     )
     calls = Calls()
     hooks = FarthingHooks(settings, meter, calls, sdk_account)
@@ -94,7 +102,7 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
     with contextlib.suppress(RuntimeError):  # no loop yet: the first call starts the chores
         asyncio.get_running_loop()
         meter.start_chores()
-    return Farthing(settings, hooks, classifier, meter, store, outbox, delivery, tracing)
+    return Farthing(settings, hooks, classifier, meter, charge_log, store, outbox, delivery, tracing)
 
 
 def _run_now(work: Callable[[], Coroutine[Any, Any, Any]]) -> None:

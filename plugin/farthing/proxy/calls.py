@@ -1,6 +1,7 @@
 """The state of calls under way in this process: one `Call` per request, one `Attempt` per model tried."""
 
 import asyncio
+import itertools
 import time
 import uuid
 from collections import OrderedDict
@@ -18,7 +19,8 @@ TOKEN = "farthing_call"  # noqa: S105
 """The metadata entry by which LiteLLM's hooks find the call they belong to. The proxy overwrites it on
 every request, so a client cannot choose it; LiteLLM's own call id can be sent by clients."""
 
-_KEEP = 10_000
+_KEEP = 2_000
+_DEAD_AFTER_NS = 7_200 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +81,11 @@ class Call:
     refusal: str = ""
     """What the client was told if an attempt was refused for want of credits."""
     closed: bool = False
+    opened_ns: int = field(default_factory=time.time_ns)
 
 
 class Calls:
-    """The calls of this process, found by their token; the oldest are forgotten beyond 10 000."""
+    """The calls of this process, found by their token. Beyond 2 000, those that have ended are forgotten."""
 
     def __init__(self) -> None:
         self._calls: OrderedDict[str, Call] = OrderedDict()
@@ -90,8 +93,7 @@ class Calls:
     def add(self, call: Call, data: dict[str, Any]) -> None:
         """Remember a call and write its token where every later hook of the request will see it."""
         self._calls[call.token] = call
-        while len(self._calls) > _KEEP:
-            self._calls.popitem(last=False)
+        self._forget()
         buckets = [name for name in ("litellm_metadata", "metadata") if isinstance(data.get(name), dict)]
         for name in buckets:
             data[name].pop(TOKEN, None)
@@ -100,6 +102,15 @@ class Calls:
             data["metadata"] = {}
         # In place: LiteLLM's logging already holds this very dict.
         data[buckets[0] if buckets else "metadata"][TOKEN] = call.token
+
+    def _forget(self) -> None:
+        # Never a call under way: its answer would be free. One that never ended is dead after an hour or two.
+        if len(self._calls) <= _KEEP:
+            return
+        dead = time.time_ns() - _DEAD_AFTER_NS
+        for token, call in list(itertools.islice(self._calls.items(), 64)):
+            if call.closed or call.opened_ns < dead:
+                del self._calls[token]
 
     def of(self, data: Mapping[str, Any]) -> Call | None:
         """Return the call that a hook's request data or log record belongs to, or None."""

@@ -1,6 +1,7 @@
 """Charges on their way to disk. A charge that cannot be written is kept and tried again, and meanwhile no
 call that costs money is let through: what cannot be recorded must not be spent."""
 
+import asyncio
 import logging
 from collections import deque
 
@@ -19,6 +20,7 @@ class ChargeLog:
     def __init__(self, outbox: Outbox, spans: ChargeSpans) -> None:
         self._outbox = outbox
         self._spans = spans
+        self._retrying = asyncio.Lock()
         self._waiting: deque[tuple[Charge, bytes]] = deque()
 
     @property
@@ -32,24 +34,30 @@ class ChargeLog:
 
     async def write(self, charge: Charge, parent: SpanContext) -> None:
         """Write a charge under the span ``parent``: on disk when this returns, or waiting. Raises nothing."""
-        await self._append(charge, self._spans.finish(charge, parent).payload)
+        payload = self._spans.finish(charge, parent).payload
+        if not await self._append(charge, payload):
+            self._waiting.append((charge, payload))
 
-    async def ready(self) -> bool:
-        """Try again what is waiting; return whether nothing is left."""
-        for _ in range(len(self._waiting)):
-            if not await self._append(*self._waiting.popleft()):
-                return False
-        return True
+    @property
+    def ready(self) -> bool:
+        """Whether every charge is on disk."""
+        return not self._waiting
+
+    async def retry(self) -> None:
+        """Try again what is waiting, until one fails."""
+        async with self._retrying:
+            while self._waiting:
+                if not await self._append(*self._waiting[0]):  # it waits until it is on disk
+                    return
+                self._waiting.popleft()
 
     async def _append(self, charge: Charge, payload: bytes) -> bool:
         cost = charge.cost.total if charge.cost else None
         try:
             await self._outbox.append(charge.id, cost, payload, sequence=charge.sequence)
         except OutboxError:
-            self._waiting.append((charge, payload))
             log.critical(
-                "farthing: %d charges are not on disk; calls that cost money are refused until they are",
-                len(self._waiting),
+                "farthing: a charge is not on disk; calls that cost money are refused until it is",
                 exc_info=True,
             )
             return False

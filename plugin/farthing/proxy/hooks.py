@@ -3,20 +3,23 @@
 LiteLLM looks hooks up on the leaf class, so all stand here; its log events come with keyword arguments.
 """
 
+import logging
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from litellm.integrations.custom_logger import CustomLogger
 
-from farthing.proxy import told
-from farthing.proxy.accounts import account_of
+from farthing.proxy import door, told
+from farthing.proxy.accounts import account_of, ring_key
 from farthing.proxy.calls import Attempt, Call, Calls, Deployment
-from farthing.proxy.errors import RefusedCallError
-from farthing.proxy.meter import Meter
+from farthing.proxy.errors import RefusedCallError, credits_exhausted
+from farthing.proxy.meter import Meter, caps_of
 from farthing.proxy.streams import metered
-from farthing.proxy.usage import field, usage_of
+from farthing.proxy.usage import answer_text, field, usage_of
 from farthing.settings import Settings
 from farthing.telemetry import Account
+
+log = logging.getLogger("farthing")
 
 SURFACES = {
     "acompletion": "chat",
@@ -51,6 +54,8 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: str
     ) -> dict[str, Any]:
         """Open the call: who pays, in whose trace."""
+        key = ring_key(user_api_key_dict, self._settings)
+        door.check(data, key, allow_unpriced=self._settings.cost.on_unpriced == "allow")
         account = account_of(user_api_key_dict, self._settings)
         headers = (data.get("proxy_server_request") or {}).get("headers") or {}
         call = self._meter.open(account, SURFACES.get(call_type, call_type), data, headers)
@@ -68,10 +73,24 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
     ) -> dict[str, Any] | None:
         """Hold the worst case, and see to it that a stream will report its usage."""
         kind = str(getattr(call_type, "value", call_type) or "unknown")
+        obeyed = caps_of(kind)
+        for name in set(door.CAPS) - set(obeyed):
+            kwargs.pop(name, None)  # of another surface: the provider may obey it or not
         call = self._calls.of(kwargs) or self._open_internal(kwargs, kind)
-        cap = await self._meter.begin(call, kind, self._deployment(kwargs), kwargs)
+        try:
+            cap = await self._meter.begin(call, kind, self._deployment(kwargs), kwargs)
+        except RefusedCallError:
+            raise
+        except Exception:
+            # Not as it is: an error of the 5xx kind would cool the deployment down for everybody.
+            log.exception("farthing: a hold failed, so the call is refused")
+            raise credits_exhausted(
+                "What this call may cost could not be held; it was refused.", {}
+            ) from None
         if cap is not None:
-            kwargs["max_output_tokens" if kind == "aresponses" else "max_tokens"] = cap
+            for name in obeyed:
+                kwargs.pop(name, None)
+            kwargs[obeyed[0]] = cap
         if kind == "acompletion" and kwargs.get("stream"):
             kwargs["stream_options"] = {**(kwargs.get("stream_options") or {}), "include_usage": True}
         return kwargs
@@ -92,7 +111,8 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         self, request_data: Mapping[str, Any], response: Any, call_type: Any
     ) -> None:
         """Settle an answer that came in one piece (or, from LiteLLM's bridge, a stream's last event)."""
-        await self._settle(request_data, response)
+        if not hasattr(response, "__aiter__"):  # a stream's wrapper settles it
+            await self._settle(request_data, response)
 
     # The answer on its way out (proxy only)
 
@@ -104,7 +124,7 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         if call and attempt:
             hidden = getattr(response, "_hidden_params", None) or {}
             if hidden.get("cache_hit"):
-                await self._meter.release(attempt)
+                await self._meter.release(call, attempt)
             else:
                 await self._settle(data, response)
         return response
@@ -125,7 +145,9 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         self, user_api_key_dict: Any, response: Any, request_data: dict[str, Any]
     ) -> AsyncGenerator[Any, None]:
         """Watch a stream and settle it before its last event."""
-        call = self._calls.of(request_data)
+        call, attempt = self._under_way(request_data)
+        if call and attempt and (getattr(response, "_hidden_params", None) or {}).get("cache_hit"):
+            await self._meter.release(call, attempt)
         stream = metered(self._meter, call, response, self._settings) if call else response
         async for item in stream:
             yield item
@@ -180,7 +202,10 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
     async def _settle(self, data: Mapping[str, Any], response: Any) -> None:
         call, attempt = self._under_way(data)
         if call and attempt:
-            await self._meter.settle(call, attempt, usage_of(response))
+            usage = usage_of(response)
+            if usage is None and not attempt.answered:
+                attempt.answered.append(answer_text(response))
+            await self._meter.settle(call, attempt, usage)
 
     def _open_internal(self, kwargs: dict[str, Any], call_type: str) -> Call:
         """Open a call that passed no proxy door: the SDK's Router, or the proxy's own health checks."""
@@ -192,7 +217,8 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         return call
 
     def _deployment(self, kwargs: Mapping[str, Any]) -> Deployment:
-        metadata = kwargs.get("litellm_metadata") or kwargs.get("metadata") or {}
+        buckets = [kwargs.get(name) or {} for name in ("litellm_metadata", "metadata")]
+        metadata = next((bucket for bucket in buckets if "deployment_model_name" in bucket), {})
         info: Mapping[str, Any] = kwargs.get("model_info") or metadata.get("model_info") or {}
         full = str(kwargs.get("model") or "")
         prefix, _, bare = full.partition("/")

@@ -9,12 +9,13 @@ import re
 from typing import Any
 
 from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAuth
+from litellm.proxy.auth.auth_utils import get_request_route
 
 from farthing.proxy.accounts import MARK, hash_key
 from farthing.settings import Key, Settings
 
 _OPEN_ROUTES = re.compile(
-    r"^(/openai/deployments/[^/]+|/engines/[^/]+)?(/v1)?"
+    r"^(/v1)?"
     r"(/chat/completions|/completions|/embeddings|/responses(/.*)?|/messages(/count_tokens)?"
     r"|/models(/.*)?|/model/info|/model_group/info)$"
 )
@@ -43,7 +44,7 @@ class KeyRing:
                 param="api_key",
                 code=401,
             )
-        path = request.url.path
+        path = get_request_route(request)
         if not _OPEN_ROUTES.match(path):
             raise ProxyException(
                 message=f"{path} is not open to keys: Farthing meters chat completions, responses, messages, "

@@ -185,7 +185,7 @@ class Meter:
     ) -> Held:
         span = self._tracer.start_span("farthing hold", context=set_span_in_context(call.span))
         try:
-            if not await self._charge_log.ready() and not _is_free(deployment):
+            if not self._charge_log.ready and not _is_free(deployment):
                 raise StoreError("charges cannot be written")
             held = await hold_worst_case(
                 self._store,
@@ -195,7 +195,7 @@ class Meter:
                 call.account,
                 deployment.price,
                 input_tokens=input_tokens,
-                output_cap=0 if call_type == "aembedding" else _output_cap(payload),
+                output_cap=_output_cap(call_type, payload),
                 answers=_answers(payload),
             )
         except (InsufficientCreditsError, StoreError) as error:
@@ -225,27 +225,30 @@ class Meter:
         if attempt.answered:
             await self.settle(call, attempt, None, "failed")
             return
+        await self._release(attempt)
+
+    async def release(self, call: Call, attempt: Attempt) -> None:
+        """End an attempt that cost nothing, such as an answer from LiteLLM's own cache. Raises nothing."""
+        await self._release(attempt)
+        self.close(call)
+
+    async def _release(self, attempt: Attempt) -> None:
         async with attempt.lock:
+            if attempt.ended:
+                return
             attempt.ended = True
             try:
                 await self._store.release(attempt.id)
             except StoreError:
                 log.exception("farthing: a hold was not released; it expires by itself")
 
-    async def release(self, attempt: Attempt) -> None:
-        """End an attempt that cost nothing, such as an answer from LiteLLM's own cache."""
-        async with attempt.lock:
-            if not attempt.ended:
-                attempt.ended = True
-                await self._store.release(attempt.id)
-
     async def settle(
         self, call: Call, attempt: Attempt, usage: Usage | None, outcome: Outcome = "ok"
     ) -> Charge | None:
         """Charge an attempt's real usage, once, however often it is reported; return its charge.
 
-        Without a ``usage`` the tokens are counted here. It runs to its end even if the caller is
-        cancelled meanwhile, as a client that hangs up does.
+        Without a ``usage`` the tokens are counted here, those of the answer in ``attempt.answered``.
+        It runs to its end even if the caller is cancelled meanwhile, as a client that hangs up does.
         """
         return await asyncio.shield(self._keep(self._settle(call, attempt, usage, outcome)))
 
@@ -286,6 +289,7 @@ class Meter:
                 log.exception("farthing: a charge is not settled yet; it will be, from the outbox")
                 call.span.add_event("farthing.settle.delayed", {"error.type": type(error).__name__})
             attempt.charge = charge
+            attempt.answered.clear()
             # Not the charge's id: a span that carries it is a charge, and there is one of each.
             facts = {
                 attr.TIER: charge.tier,
@@ -306,14 +310,29 @@ def _is_free(deployment: Deployment) -> bool:
     return price is not None and PriceBook.worst_case(price, 10**6, 10**6) == 0
 
 
-def _output_cap(payload: Mapping[str, Any]) -> int | None:
-    """Return the largest output cap a request carries: whichever of them the provider obeys, it is held."""
-    names = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-    caps = [value for name in names if isinstance(value := payload.get(name), int) and value > 0]
+def _output_cap(call_type: str, payload: Mapping[str, Any]) -> int | None:
+    """Return the output cap (tokens an answer) that a request carries, None if it carries none.
+
+    Of the two that chat has, the larger: whichever the provider obeys, it is held.
+    """
+    if call_type == "aembedding":
+        return 0
+    caps = [value for name in caps_of(call_type) if type(value := payload.get(name)) is int and value > 0]
     return max(caps, default=None)
 
 
+def caps_of(call_type: str) -> tuple[str, ...]:
+    """Return the names of the output cap that a LiteLLM call type obeys, the one to write first."""
+    if call_type == "aresponses":
+        return ("max_output_tokens",)
+    return ("max_tokens", "max_completion_tokens") if call_type == "acompletion" else ("max_tokens",)
+
+
 def _answers(payload: Mapping[str, Any]) -> int:
-    """Return how many answers a request asks for (``n``, or ``best_of`` of text completions)."""
-    counts = [value for name in ("n", "best_of") if isinstance(value := payload.get(name), int) and value > 0]
-    return max(counts, default=1)
+    """Return how many answers a request asks for: ``n`` or ``best_of``, for each of its prompts."""
+    counts = [value for name in ("n", "best_of") if type(value := payload.get(name)) is int and value > 0]
+    prompt = payload.get("prompt")
+    prompts = (
+        len(prompt) if isinstance(prompt, list) and any(isinstance(p, str | list) for p in prompt) else 1
+    )
+    return max(counts, default=1) * max(1, prompts)

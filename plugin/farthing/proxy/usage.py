@@ -53,6 +53,7 @@ def _openai_usage(usage: Any, input_name: str, output_name: str) -> Usage:
         cache_write=_tokens(details, "cache_creation_tokens")
         or _tokens(usage, "cache_creation_input_tokens"),
         reasoning=_tokens(out_details, "reasoning_tokens"),
+        cache_write_1h=_tokens(field(details, "cache_creation_token_details"), "ephemeral_1h_input_tokens"),
     )
 
 
@@ -64,6 +65,7 @@ def _anthropic_usage(usage: Any) -> Usage:
         output_tokens=_tokens(usage, "output_tokens"),
         cache_read=read,
         cache_write=write,
+        cache_write_1h=_tokens(field(usage, "cache_creation"), "ephemeral_1h_input_tokens"),
     )
 
 
@@ -99,3 +101,20 @@ def _event_text(event: Any) -> str:
 def finished(chunk: Any) -> bool:
     """Return whether a chat chunk ends one of its choices."""
     return any(field(choice, "finish_reason") for choice in field(chunk, "choices") or [])
+
+
+_TEXTS = ("content", "text", "arguments", "reasoning_content", "thinking", "refusal", "input")
+
+
+def answer_text(answer: Any, depth: int = 0) -> str:
+    """Return the text of an answer that came in one piece, of any surface, tool calls included."""
+    if isinstance(answer, str):
+        return answer
+    if depth > 8:
+        return ""
+    if isinstance(answer, list | tuple):
+        return "".join(answer_text(item, depth + 1) for item in answer)
+    inner = [
+        field(answer, name) for name in ("choices", "message", "output", "tool_calls", "function", *_TEXTS)
+    ]
+    return "".join(answer_text(value, depth + 1) for value in inner if value)

@@ -21,12 +21,17 @@ class Account:
     cost_centre: str
 
 
+GATEWAY = Account(key_hash="", user="gateway", department="gateway", cost_centre="")
+"""Pays for calls that no key asked for: health checks, the master key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens of one call, as reported by the provider (or counted, where a stream was cut).
 
     ``input_tokens`` is the whole input: uncached + ``cache_read`` + ``cache_write``.
-    ``output_tokens`` includes ``reasoning``.
+    ``output_tokens`` includes ``reasoning``; ``cache_write`` includes ``cache_write_1h``, what was written
+    to a one-hour cache.
     """
 
     input_tokens: int = 0
@@ -34,6 +39,7 @@ class Usage:
     cache_read: int = 0
     cache_write: int = 0
     reasoning: int = 0
+    cache_write_1h: int = 0
 
 
 @dataclass(frozen=True, slots=True)
