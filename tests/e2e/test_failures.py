@@ -4,12 +4,15 @@ import re
 import subprocess
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 import httpx
 import yaml
 
+from farthing.demo import workload
 from farthing.demo.stack import Part, free_port
+from tests.e2e.conftest import USERS
 from tests.e2e.test_money import BODIES, CHAT
 from tests.e2e.test_surfaces import EASY, HARD
 
@@ -37,18 +40,28 @@ def second_proxy(gateway, tmp_path: Path, change) -> tuple[Part, str]:
     return part, url
 
 
-def test_ledger_killed_half_way_and_started_again_ends_reconciled(gateway):
-    stack = gateway.stack
-    assert gateway.post("ada", CHAT, BODIES[CHAT]).status_code == 200
-    stack.ledger.kill()
-    during = [gateway.post("ada", path, body) for path, body in BODIES.items()]
-    assert [response.status_code for response in during] == [200, 200, 200]
-    ids = [response.headers["x-farthing-charge"] for response in during]
-    stack.ledger.start()
+def test_ledger_killed_half_way_through_the_demo_traffic_ends_reconciled(gateway):
+    """The demo's own traffic; the ledger dies a quarter of the way through and is back at three quarters."""
+    stack, lanes = gateway.stack, workload.script()
+    people = {"ada": "ada", "grace": "grace", "blaise": "blaise", "linus": "grace", "margaret": "ada"}
+    keys = {name: next(key for key in USERS if key.user == user) for name, user in people.items()}
+    total, seen, during = sum(map(len, lanes)), count(1), []
+
+    def tell(answer):
+        n = next(seen)
+        if n == total // 4:
+            stack.ledger.kill()
+        elif n == total * 3 // 4:
+            stack.ledger.start()
+        elif total // 4 < n < total * 3 // 4:
+            during.append(answer)
+
+    answers = workload.run(lanes, keys, gateway.url, tell)
     stack.ledger.wait_ready()
-    assert gateway.post("ada", CHAT, BODIES[CHAT]).status_code == 200
-    for charge_id in ids:
-        assert gateway.charge(charge_id, within_s=60)["user"] == "ada"
+    assert sum(answer.status == 200 for answer in answers) == total - 3, "requests go on without the ledger"
+    assert sum(answer.status == 402 for answer in answers) == 3
+    for answer in [answer for answer in during if answer.status == 200][:5]:
+        assert gateway.charge(answer.facts["charge"], within_s=60)
     report = gateway.books()
     assert report.outbox_left == 0
     assert report.reconciled
