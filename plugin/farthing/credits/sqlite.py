@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from farthing.credits import steps
 from farthing.credits.audit import audit
-from farthing.credits.schema import open_file, waiting, write
+from farthing.credits.schema import SCHEMA_VERSION, TABLES
 from farthing.credits.store import (
     Balance,
     Discrepancy,
@@ -26,6 +26,7 @@ from farthing.credits.store import (
     check_id,
 )
 from farthing.telemetry import Account
+from farthing.telemetry.sqlite_file import open_file, waiting, write
 
 Found = TypeVar("Found")
 
@@ -45,7 +46,9 @@ class SQLiteCreditStore:
         self._wait_s = wait_s
         self._clock = clock
         try:
-            self._connection = open_file(self._path, wait_s)
+            self._connection = open_file(
+                self._path, TABLES, SCHEMA_VERSION, synchronous="NORMAL", wait_s=wait_s
+            )
         except (sqlite3.Error, OSError) as error:
             raise self._failure(error) from error
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="farthing-credits")

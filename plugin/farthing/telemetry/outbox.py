@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from farthing.telemetry import outbox_file
 from farthing.telemetry.outbox_file import Counts, Entry, Pending
+from farthing.telemetry.sqlite_file import write
 
 Found = TypeVar("Found")
 
@@ -194,7 +195,7 @@ class Outbox:
             return
         entries = [job.work for job in appends if isinstance(job.work, Entry)]
         try:
-            outbox_file.write(self._connection, lambda db: outbox_file.add(db, entries))
+            write(self._connection, outbox_file.WAIT_S, lambda db: outbox_file.add(db, entries))
         except Exception as error:
             if len(appends) > 1:  # one entry that cannot be written must not fail its neighbours
                 for job in appends:
@@ -207,7 +208,7 @@ class Outbox:
 
     def _step(self, job: _Job, step: Callable[[sqlite3.Connection], Any]) -> None:
         try:
-            found = outbox_file.write(self._connection, step)
+            found = write(self._connection, outbox_file.WAIT_S, step)
         except Exception as error:
             _answer([(job, None, self._failure(error))])
         else:

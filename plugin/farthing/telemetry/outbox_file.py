@@ -2,12 +2,16 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
+
+from farthing.telemetry import sqlite_file
 
 SCHEMA_VERSION = 1
+WAIT_S = 10.0
+"""How long a step waits for other processes' writes, seconds."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS charges (
@@ -33,8 +37,6 @@ CREATE TABLE IF NOT EXISTS totals (
 );
 INSERT INTO totals SELECT 0, 0, 0, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM totals);
 """
-
-Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,56 +71,9 @@ class Counts:
 
 def open_file(path: Path, *, fsync: bool) -> sqlite3.Connection:
     """Open (and create, with its folders) the outbox file. Raises sqlite3.Error or OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    db = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-    try:
-        _use_wal(db)
-        # In WAL mode FULL syncs the log at each commit, NORMAL only at checkpoints.
-        db.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
-        write(db, _create)
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _use_wal(db: sqlite3.Connection) -> None:
-    # SQLite does not wait for this lock by itself, and workers that start together all want it.
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode = WAL").fetchone()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.005)
-        else:
-            return
-
-
-def _create(db: sqlite3.Connection) -> None:
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version > SCHEMA_VERSION:
-        raise sqlite3.DatabaseError(
-            f"schema {version} is newer than this Farthing knows ({SCHEMA_VERSION}); upgrade Farthing"
-        )
-    if version < SCHEMA_VERSION:
-        for statement in _TABLES.split(";\n"):
-            db.execute(statement)
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-
-def write(db: sqlite3.Connection, step: Callable[[sqlite3.Connection], Found]) -> Found:
-    """Run ``step`` as one atomic transaction. If it raises, nothing of it stays."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        found = step(db)
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-    return found
+    return sqlite_file.open_file(
+        path, _TABLES, SCHEMA_VERSION, synchronous="FULL" if fsync else "NORMAL", wait_s=WAIT_S
+    )
 
 
 def add(db: sqlite3.Connection, entries: Sequence[Entry]) -> None:

@@ -1,0 +1,84 @@
+"""SQLite files that several processes share: opened in WAL mode, written one atomic step at a time."""
+
+import random
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, TypeVar
+
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+Found = TypeVar("Found")
+
+
+def open_file(
+    path: Path, tables: str, version: int, *, synchronous: Literal["FULL", "NORMAL"], wait_s: float
+) -> sqlite3.Connection:
+    """Open (and create, with its folders and ``tables``) the file at ``path``, ready for `write`.
+
+    In WAL mode FULL syncs the log at each commit, NORMAL only at checkpoints. Raises sqlite3.Error, also
+    for a file whose schema ``version`` is newer, or OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # timeout=0: `waiting` waits for the lock instead. SQLite's own waits grow to 100 ms, a thousand times
+    # longer than a step takes, and it does not wait at all for the change to WAL mode.
+    connection = sqlite3.connect(
+        path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
+    )
+    try:
+        waiting(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone(), wait_s)
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        write(connection, wait_s, lambda db: _create(db, tables, version))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _create(connection: sqlite3.Connection, tables: str, version: int) -> None:
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found > version:
+        raise sqlite3.DatabaseError(
+            f"schema {found} is newer than this Farthing knows ({version}); upgrade Farthing"
+        )
+    if found < version:
+        for statement in tables.split(";\n"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {version}")
+
+
+def write(
+    connection: sqlite3.Connection, wait_s: float, step: Callable[[sqlite3.Connection], Found]
+) -> Found:
+    """Run ``step`` as one atomic transaction, waiting at most ``wait_s`` seconds for other writers.
+
+    If it raises, nothing of it stays. It may run more than once, so it must do nothing but SQL.
+    """
+
+    def attempt() -> Found:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            found = step(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return found
+
+    return waiting(attempt, wait_s)
+
+
+def waiting(attempt: Callable[[], Found], wait_s: float) -> Found:
+    """Repeat ``attempt`` while another connection has the file locked, for at most ``wait_s`` seconds."""
+    deadline = time.monotonic() + wait_s
+    pause = 0.0001
+    while True:
+        try:
+            return attempt()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(random.uniform(0, pause))  # noqa: S311
+        pause = min(pause * 1.5, 0.004)
