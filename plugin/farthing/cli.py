@@ -154,12 +154,15 @@ def _init(arguments: argparse.Namespace) -> None:
         cloud=cloud,
         replace=arguments.force,
     )
+    tier = "python -m ray_deploy --port 8900"
+    if cloud.stand_in:
+        tier += f" --served-name {cloud.fast} --served-name {cloud.strong}"
     print(f"""Wrote litellm.yaml, farthing.yaml and farthing.env to {arguments.folder.resolve()}.
 
 {key.user}'s key, shown this once:  {key.secret}
 
 Start the parts, each in a terminal of its own in that folder:
-  python -m ray_deploy --port 8900
+  {tier}
   . ./farthing.env && farthing ledger serve
   . ./farthing.env && litellm --config litellm.yaml --host 127.0.0.1 --port 4000
 Then ask:
@@ -167,9 +170,8 @@ Then ask:
 and read `farthing balance` and `farthing statement`.""")
     if cloud.stand_in:
         print(
-            "\nNo OPENAI_API_KEY or ANTHROPIC_API_KEY is set: the fast and strong tiers are stand-ins,\n"
-            "the local model at the cloud models' list prices. Start the tier with their names:\n"
-            f"  python -m ray_deploy --port 8900 --served-name {cloud.fast} --served-name {cloud.strong}"
+            "\nNo OPENAI_API_KEY or ANTHROPIC_API_KEY is set: the fast and strong tiers are stand-ins, the local\n"
+            "model at the cloud models' list prices. litellm.yaml says where to put real ones."
         )
 
 
