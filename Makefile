@@ -38,4 +38,4 @@ lock: install ## refresh requirements/lock.txt from pyproject.toml
 	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade --output-file requirements/lock.txt
 
 clean: ## remove .venv and the demo's data
-	rm -rf .venv .farthing
+	rm -rf .venv .farthing/demo

@@ -86,6 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     balance.add_argument("--format", choices=("table", "csv", "json"), default="table")
     balance.set_defaults(run=_balance)
 
+    commands.add_parser(
+        "audit", parents=[_config()], help="recompute every balance from its grants and holds, and compare"
+    ).set_defaults(run=_audit)
+
     ledger = commands.add_parser("ledger", help="the embedded ledger, and migrations of any ledger")
     actions = ledger.add_subparsers(title="actions", metavar="ACTION", required=True)
     serve = actions.add_parser(
@@ -167,11 +171,11 @@ Start the parts, each in a terminal of its own in that folder:
   . ./farthing.env && litellm --config litellm.yaml --host 127.0.0.1 --port 4000
 Then ask:
 {scaffold.curl("http://127.0.0.1:4000", key.secret)}
-and read `farthing balance` and `farthing statement`.""")
+and read, in that folder: . ./farthing.env && farthing balance && farthing statement""")
     if cloud.stand_in:
         print(
-            "\nNo OPENAI_API_KEY or ANTHROPIC_API_KEY is set: the fast and strong tiers are stand-ins, the local\n"
-            "model at the cloud models' list prices. litellm.yaml says where to put real ones."
+            "\nNo OPENAI_API_KEY or ANTHROPIC_API_KEY is set: the fast and strong tiers are stand-ins, the\n"
+            "local model at the cloud models' list prices. litellm.yaml says where to put real ones."
         )
 
 
@@ -184,7 +188,14 @@ def _key(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
+    from farthing.cost import PriceBook
+
     loaded = settings.load(arguments.config)
+    if PriceBook(loaded.cost).price(loaded.cost.baseline_model) is None:
+        raise SettingsError(
+            f"cost.baseline_model = {loaded.cost.baseline_model!r}: has no price, so savings are not "
+            "known; name a model that LiteLLM prices, or add it to cost.prices"
+        )
     departments = sorted({key.department for key in loaded.keys})
     print(
         f"farthing.yaml is well formed: {len(loaded.keys)} keys of {len({key.user for key in loaded.keys})} "
@@ -201,12 +212,9 @@ def _settings(arguments: argparse.Namespace) -> None:
 def _grade(arguments: argparse.Namespace) -> None:
     from farthing.grading import RuleGrader, grade_lines
 
-    try:
-        cuts = settings.load(arguments.config).grading
-    except SettingsError:
-        if arguments.config:
-            raise
-        cuts = Settings().grading  # grading needs no proxy: the default cuts do
+    configured = arguments.config or os.environ.get("FARTHING_CONFIG") or Path("farthing.yaml").exists()
+    # Grading needs no proxy: without a file, the default cuts do.
+    cuts = (settings.load(arguments.config) if configured else Settings()).grading
     for line in grade_lines(sys.stdin, RuleGrader(cuts.medium_from, cuts.high_from)):
         print(line)
 
@@ -241,6 +249,21 @@ def _balance(arguments: argparse.Namespace) -> int:
         return 1
     print(render(rows, arguments.format, loaded.credits.nano_per_credit), end="")
     return 0
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    from farthing.credits import StoreError
+    from farthing.credits.report import audit
+
+    try:
+        found = asyncio.run(audit(settings.load(arguments.config)))
+    except StoreError as error:
+        print(f"farthing: {error}", file=sys.stderr)
+        return 1
+    for item in found:
+        print(f"{item.user}: {item.total} is kept as {item.kept} and adds up to {item.recomputed} nano-USD")
+    print("every balance adds up" if not found else f"{len(found)} totals do not add up")
+    return 1 if found else 0
 
 
 def _ledger_serve(arguments: argparse.Namespace) -> int:

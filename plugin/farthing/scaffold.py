@@ -109,7 +109,6 @@ def write(
         "local_model": LOCAL_MODEL,
         "tier_url": tier_url,
         "tier_port": str(urlsplit(tier_url).port),
-        "tier_key": "none",
         "ledger_url": ledger_url,
         "cloud": _cloud_deployments(cloud, tier_url),
     }

@@ -5,6 +5,7 @@ as ``os.environ/NAME``, LiteLLM's own convention.
 """
 
 import os
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -42,6 +43,21 @@ def _exact(value: object) -> object:
 
 Secret = Annotated[str, BeforeValidator(_secret)]
 Amount = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0)]
+
+
+def _url(value: object) -> object:
+    if not isinstance(value, str) or not re.match(r"https?://[^/\s:]+(:\d+)?(/|$)", value):
+        raise ValueError("must be a URL such as http://127.0.0.1:8123")
+    return value
+
+
+def _store(value: object) -> object:
+    if not isinstance(value, str) or not re.match(r"sqlite:///.", value):
+        raise ValueError("must be sqlite:///path/to/credits.db")
+    return value
+
+
+Url = Annotated[str, BeforeValidator(_url)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -95,7 +111,9 @@ class Grading(_Section):
 class Credits(_Section):
     """Balances."""
 
-    store: str = Field("sqlite:///.farthing/credits.db", description="where balances live: sqlite:///path")
+    store: Annotated[str, BeforeValidator(_store)] = Field(
+        "sqlite:///.farthing/credits.db", description="where balances live: sqlite:///path"
+    )
     usd_per_credit: Annotated[Decimal, BeforeValidator(_exact), Field(gt=0)] = Field(
         Decimal("0.001"), description="what one credit is worth, USD"
     )
@@ -143,14 +161,15 @@ class CostSettings(_Section):
         default_factory=dict, description="prices by model name; they win over LiteLLM's map"
     )
     on_unpriced: Literal["deny", "allow"] = Field(
-        "deny", description="what happens to a call whose cost cannot be known: refused, or let pass unpriced"
+        "deny",
+        description="a call whose cost cannot be known: refused, or let pass (fees beside tokens uncharged)",
     )
 
 
 class Telemetry(_Section):
     """Where spans go and what they may hold."""
 
-    otlp_endpoint: str = Field(
+    otlp_endpoint: Url = Field(
         "http://127.0.0.1:8123", description="OTLP/HTTP base URL of the collector or the embedded ledger"
     )
     otlp_user: str = Field("", description="basic-auth user of the OTLP endpoint; empty: none")
@@ -161,7 +180,6 @@ class Telemetry(_Section):
     )
     outbox_keep_s: float = Field(7 * 86400, ge=0, description="seconds a delivered charge is kept on disk")
     service_name: Name = Field("farthing", description="OTel service.name of the gateway")
-    capture_content: Literal[False] = Field(False, description="prompts and answers never enter spans")
     mirror_gen_ai_cost: bool = Field(
         False, description="also write gen_ai.usage.cost*, which some trace viewers read"
     )
@@ -170,7 +188,7 @@ class Telemetry(_Section):
 class Ledger(_Section):
     """The ClickHouse (or embedded) ledger."""
 
-    url: str = Field("http://127.0.0.1:8123", description="ClickHouse HTTP URL, http(s)://host:port")
+    url: Url = Field("http://127.0.0.1:8123", description="ClickHouse HTTP URL, http(s)://host:port")
     database: str = Field("farthing", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="database name")
     user: str = Field("farthing", description="ClickHouse user")
     password: Secret = Field("", description="ClickHouse password")
@@ -268,7 +286,9 @@ def reference() -> str:
 
 
 def _describe(model: type[BaseModel], prefix: str, lines: list[str]) -> None:
-    for name, info in model.model_fields.items():
+    # Scalars first: under a section's heading they would read as its own.
+    fields = sorted(model.model_fields.items(), key=lambda item: _section_of(item[1].annotation) is not None)
+    for name, info in fields:
         inner = _section_of(info.annotation)
         path = f"{prefix}{name}"
         if inner is None:

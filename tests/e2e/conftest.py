@@ -26,6 +26,7 @@ USERS = [
     NewKey(new_secret(), "grace", "platform", "CC-2", 1_000_000),
     NewKey(new_secret(), "blaise", "marketing", "CC-3", 0),
     NewKey(new_secret(), "charles", "support", "CC-4", 3),
+    NewKey(new_secret(), "wide", "platform", "CC-2", 1_000, ("*",)),
     NewKey(new_secret(), "limited", "support", "CC-4", 1_000, ("auto", "local")),
 ]
 

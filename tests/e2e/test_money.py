@@ -110,10 +110,11 @@ def test_without_a_cap_the_balance_sets_one(gateway):
 def test_nothing_in_the_body_changes_who_pays_or_what(gateway, forged):
     honest = gateway.post("ada", CHAT, {"model": "strong", "messages": EASY, "max_tokens": 8})
     response = gateway.post("ada", CHAT, {"model": "strong", "messages": EASY, "max_tokens": 8, **forged})
-    if response.status_code != 200:  # LiteLLM itself refuses some of these, prices with a bare 500
-        assert response.status_code in (400, 401, 403, 500), response.text
+    if "input_cost_per_token" in forged:  # LiteLLM itself refuses prices from clients, with a bare 500
+        assert response.status_code == 500
         assert gateway.balance("ada").held == 0
         return
+    assert response.status_code == 200
     charge = gateway.charge(response.headers["x-farthing-charge"])
     assert (charge["user"], charge["department"], charge["cost_centre"]) == ("ada", "research", "CC-1")
     assert charge["model"] == "gpt-5 (stand-in)"
@@ -188,8 +189,8 @@ def test_a_key_calls_only_the_models_on_its_list(gateway):
 
 
 def test_an_unknown_model_is_refused_by_litellm(gateway):
-    response = gateway.post("ada", CHAT, {**BODIES[CHAT], "model": "no-such-model"})
-    assert response.status_code in (400, 403, 404)
+    response = gateway.post("wide", CHAT, {**BODIES[CHAT], "model": "no-such-model"})
+    assert response.status_code in (400, 404)
     assert "no-such-model" in response.json()["error"]["message"]
 
 
@@ -202,7 +203,8 @@ SNEAKY = {
     "answers without end": {"n": 10**15},
     "answers in words": {"n": "8"},
     "a search with fees": {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
-    "a search by option": {"web_search_options": {}} | {"tools": [{"type": "web_search"}]},
+    "a search by option": {"web_search_options": {}},
+    "a search without a type": {"tools": [{"googleSearch": {}}]},
     "a fallback with a raw body": {"fallbacks": [{"model": "fast", "extra_body": {"n": 9}}]},
     "an answer for later": {"background": True},
 }
@@ -244,22 +246,23 @@ def test_routes_that_nobody_meters_are_closed_to_keys(gateway, path):
     assert "not open" in response.json()["error"]["message"]
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"model": "auto", "messages": []},
-        {"model": "auto", "messages": "not a list"},
-        {"model": "auto"},
-        {"model": "auto", "messages": [{"role": "user"}]},
-        {"model": "auto", "messages": [{"role": "user", "content": [{"type": "nonsense"}]}]},
-        {"model": "auto", "messages": EASY, "max_tokens": -5},
-        {"model": "auto", "messages": EASY, "max_tokens": "many"},
-    ],
-    ids=["empty", "text", "none", "no content", "odd part", "negative cap", "worded cap"],
-)
-def test_rubbish_is_answered_not_crashed_on_and_holds_nothing(gateway, body):
-    response = gateway.post("ada", CHAT, body)
-    assert response.status_code < 500 or "error" in response.json()
+RUBBISH = {
+    "empty": {"messages": []},
+    "text": {"messages": "not a list"},
+    "none": {},
+    "no content": {"messages": [{"role": "user"}]},
+    "odd part": {"messages": [{"role": "user", "content": [{"type": "nonsense"}]}]},
+    "negative cap": {"messages": EASY, "max_tokens": -5},
+    "worded cap": {"messages": EASY, "max_tokens": "many"},
+}
+
+
+@pytest.mark.parametrize("body", RUBBISH.values(), ids=RUBBISH)
+def test_rubbish_is_refused_with_a_reason_and_holds_nothing(gateway, body):
+    response = gateway.post("ada", CHAT, {"model": "auto", **body})
+    # LiteLLM's own token counter fails on a part it does not know.
+    assert response.status_code == (500 if body is RUBBISH["odd part"] else 400)
+    assert response.json()["error"]["message"]
     assert gateway.balance("ada").held == 0
 
 

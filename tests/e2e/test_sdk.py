@@ -7,7 +7,6 @@ import pytest
 import pytest_asyncio
 from litellm import Router
 
-from farthing.proxy.accounts import account_of
 from farthing.proxy.sdk import attach
 from farthing.telemetry import Account
 from tests.e2e.test_surfaces import EASY, HARD
@@ -90,7 +89,3 @@ async def test_router_acompletion_streamed_is_charged_its_usage(gateway, sdk):
     assert charge["usage_estimated"] is False
     assert 0 < charge["output_tokens"] <= 8
     assert gateway.balance("ada").held == 0
-
-
-async def test_an_admin_or_nobody_pays_from_the_gateway_account(gateway):
-    assert account_of(None, gateway.stack.settings).user == "gateway"

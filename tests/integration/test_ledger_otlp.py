@@ -221,6 +221,7 @@ def test_a_charge_keeps_every_field(settings: Settings) -> None:
         "provider": "openai", "stand_in": False,
         "input_tokens": 1000, "output_tokens": 200, "cache_read_tokens": 300,
         "cache_write_tokens": 50, "reasoning_tokens": 20, "usage_estimated": False,
+        "cache_write_1h_tokens": 0,
         "cost_total": "0.003350001", "cost_input": "0.001250001", "cost_output": "0.002",
         "cost_cache_read": "0.0000375", "cost_cache_write": "0.0000625", "currency": "USD",
         "price_version": "map-1", "cost_source": "provider", "baseline_model": "gpt-5",

@@ -48,6 +48,17 @@ def test_the_demo_and_test_commands_of_the_readme_are_make_targets():
 def test_help_explains_every_command():
     farthing = Path(sys.executable).parent / "farthing"
     shown = subprocess.run([farthing, "--help"], capture_output=True, text=True, check=True).stdout
-    for command in ("demo", "init", "key", "check", "settings", "grade", "statement", "balance", "ledger"):
+    for command in (
+        "demo",
+        "init",
+        "key",
+        "check",
+        "settings",
+        "grade",
+        "statement",
+        "balance",
+        "audit",
+        "ledger",
+    ):
         assert re.search(rf"^    {command}\s+\w+", shown, re.M), command
         subprocess.run([farthing, command, "--help"], capture_output=True, check=True)

@@ -118,5 +118,5 @@ def test_one_hour_cache_writes_agree() -> None:
     )
     price = BOOK.price("claude-sonnet-4-5")
     assert price is not None
-    ours = BOOK.cost(price, Usage(10_000, 10, 1_000, 8_000), cache_write_1h=3_000).total
+    ours = BOOK.cost(price, Usage(10_000, 10, 1_000, 8_000, cache_write_1h=3_000)).total
     assert ours == round(sum(litellm.cost_per_token(model="claude-sonnet-4-5", usage_object=block)) * 1e9)

@@ -1,5 +1,6 @@
 """The arithmetic of prices: exact, never above the worst case, and invertible."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -54,7 +55,7 @@ def test_each_component_is_priced_by_itself() -> None:
     usage = Usage(input_tokens=1000, output_tokens=100, cache_read=300, cache_write=200, reasoning=40)
     assert cost(flat(), usage) == Cost(input=5000, output=5000, cache_read=300, cache_write=2400)
     assert cost(flat(reasoning=70), usage).output == 60 * 50 + 40 * 70
-    assert cost(flat(), usage, cache_write_1h=50).cache_write == 150 * 12 + 50 * 20
+    assert cost(flat(), replace(usage, cache_write_1h=50)).cache_write == 150 * 12 + 50 * 20
 
 
 def test_inconsistent_usage_is_never_negative() -> None:
@@ -129,7 +130,7 @@ def test_cost_never_exceeds_the_worst_case_of_its_bounds(
     bounds = usage.input_tokens + more_input, usage.output_tokens + more_output
     assert cost(price, usage).total <= worst_case(price, *bounds, one_hour_cache=False)
     long_write = data.draw(st.integers(0, usage.cache_write))
-    assert cost(price, usage, cache_write_1h=long_write).total <= worst_case(price, *bounds)
+    assert cost(price, replace(usage, cache_write_1h=long_write)).total <= worst_case(price, *bounds)
 
 
 @given(rates, usages(), tokens, st.sampled_from(["input", "output", "read", "write", "reasoning"]))

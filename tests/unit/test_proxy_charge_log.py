@@ -6,9 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
-from farthing.proxy.calls import Call, Calls
 from farthing.proxy.charge_log import ChargeLog
-from farthing.telemetry import Account
 from farthing.telemetry.outbox import Outbox, OutboxError
 from farthing.telemetry.spans import ChargeSpans, payer_of
 from tests.unit.test_spans_charge import CHARGE
@@ -55,24 +53,3 @@ async def test_a_charge_on_disk_tells_who_pays_what(outbox):
     assert [[entry.charge_id for entry in page] for page in pages] == [[CHARGE.id]]
     later = datetime.now(UTC).timestamp() + 60
     assert [page async for page in outbox.pages(later, 10)] == []
-
-
-def test_a_flood_of_calls_makes_no_call_under_way_forgotten():
-    calls, data = Calls(), {}
-    first = Call(Account("k", "ada", "research", ""), "chat", None, {})
-    calls.add(first, data)
-    for _ in range(5_000):
-        other = Call(Account("k", "eve", "x", ""), "chat", None, {}, closed=True)
-        calls.add(other, {"metadata": {}})
-    assert calls.of(data) is first
-    assert len(calls._calls) < 3_000, "calls that have ended are forgotten"
-
-
-def test_a_token_a_client_sends_is_replaced():
-    calls = Calls()
-    victim = Call(Account("k", "ada", "research", ""), "chat", None, {})
-    calls.add(victim, {})
-    data = {"metadata": {"farthing_call": victim.token}, "litellm_metadata": {"farthing_call": victim.token}}
-    mine = Call(Account("k2", "eve", "x", ""), "chat", None, {})
-    calls.add(mine, data)
-    assert calls.of(data) is mine

@@ -83,6 +83,7 @@ def test_every_figure_of_a_charge_becomes_an_attribute():
         "farthing.tier": "strong",
         "farthing.stand_in": True,
         "farthing.usage.estimated": False,
+        "farthing.usage.cache_write_1h_tokens": 0,
         "farthing.cost.total": "0.003775000",
         "farthing.cost.input": "0.000187500",
         "farthing.cost.output": "0.003400000",

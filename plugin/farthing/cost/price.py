@@ -87,14 +87,11 @@ def half_even(numerator: int, denominator: int) -> int:
     return quotient + (twice > denominator or (twice == denominator and quotient % 2 == 1))
 
 
-def cost(price: ModelPrice, usage: Usage, *, cache_write_1h: int = 0) -> Cost:
-    """Return what ``usage`` costs, in nano-dollars, each component rounded half to even once.
-
-    ``cache_write_1h`` is the part of ``usage.cache_write`` (tokens) written to a one-hour cache.
-    """
+def cost(price: ModelPrice, usage: Usage) -> Cost:
+    """Return what ``usage`` costs, in nano-dollars, each component rounded half to even once."""
     read, write = max(0, usage.cache_read), max(0, usage.cache_write)
     uncached = max(0, usage.input_tokens - read - write)
-    long_write = min(max(0, cache_write_1h), write)
+    long_write = min(max(0, usage.cache_write_1h), write)
     reasoning = min(max(0, usage.reasoning), max(0, usage.output_tokens))
     spoken = max(0, usage.output_tokens) - reasoning
     rates = price.rates_at(max(usage.input_tokens, read + write))

@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Sequence
 
-from farthing.credits.store import Balance, open_store
+from farthing.credits.store import Balance, Discrepancy, open_store
 from farthing.money import credits_text
 from farthing.settings import Settings
 
@@ -15,6 +15,15 @@ async def balances(settings: Settings, user: str | None = None) -> list[Balance]
     store = open_store(settings.credits.store)
     try:
         return [balance for balance in await store.balances() if user in (None, balance.user)]
+    finally:
+        await store.close()
+
+
+async def audit(settings: Settings) -> list[Discrepancy]:
+    """Return the totals that are not what their grants and holds add up to. Raises StoreError."""
+    store = open_store(settings.credits.store)
+    try:
+        return await store.verify()
     finally:
         await store.close()
 

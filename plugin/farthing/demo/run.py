@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from farthing import scaffold
-from farthing.credits import Balance
+from farthing.credits import Balance, StoreError
 from farthing.credits.report import balances
 from farthing.credits.report import render as render_balances
 from farthing.demo import workload
 from farthing.demo.report import Report, collect
 from farthing.demo.stack import Stack, StackError
-from farthing.ledger import connect
+from farthing.ledger import LedgerError, connect
 from farthing.ledger.statement import render as render_statement
 from farthing.ledger.statement import statement, this_month
 from farthing.ledger.trace import TraceSpan, trace
@@ -29,7 +29,8 @@ MARKER = "farthing-demo"
 
 
 def run(folder: Path, *, once: bool = False, report: Path | None = None) -> int:
-    """Run the demo in ``folder``; return 0 if all went well and the sums agree, else 1.
+    """Run the demo in ``folder``; return 0 if all went well and the sums agree,
+    2 if ``folder`` cannot be used, 130 after Ctrl-C, else 1.
 
     Unless ``once``, the stack stays up until Ctrl-C. Only a folder that a demo made is emptied.
     """
@@ -53,7 +54,7 @@ def run(folder: Path, *, once: bool = False, report: Path | None = None) -> int:
             if not once:
                 _stay_up(stack, keys)
             print("Stopping the stack …")
-    except StackError as error:
+    except (StackError, LedgerError, StoreError) as error:
         print(f"farthing: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -135,12 +136,12 @@ def _line(answer: workload.Answer) -> str:
 
 
 def _stay_up(stack: Stack, keys: dict[str, scaffold.NewKey]) -> None:
-    folder = stack.folder
+    folder, farthing = stack.folder, Path(sys.executable).parent / "farthing"
     print(f"""
 Where to look next (the stack stays up until Ctrl-C):
 {scaffold.curl(stack.proxy_url, keys["ada"].secret)}
-  . {folder}/farthing.env; farthing balance --config {folder}/farthing.yaml
-  . {folder}/farthing.env; farthing statement --config {folder}/farthing.yaml --format csv
+  . {folder}/farthing.env; {farthing} balance --config {folder}/farthing.yaml
+  . {folder}/farthing.env; {farthing} statement --config {folder}/farthing.yaml --format csv
   the proxy's configuration: {folder}/litellm.yaml, {folder}/farthing.yaml; the logs: {folder}/logs/""")
     try:
         threading.Event().wait()

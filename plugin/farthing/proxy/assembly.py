@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import contextlib
+import logging
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from farthing.telemetry.tracing import Tracing
 
 if TYPE_CHECKING:
     from farthing.proxy.key_ring import KeyRing
+
+log = logging.getLogger("farthing")
 
 _RETRY_EVERY_S = 1.0
 _RECOVER_EVERY_S, _RECOVER_SINCE_S = 60.0, 600.0
@@ -96,6 +99,11 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
             _every(_RECOVER_EVERY_S, lambda: settle_from_outbox(store, outbox, since_s=_RECOVER_SINCE_S)),
         ),
     )
+    if meter.prices.price(settings.cost.baseline_model) is None:
+        log.warning(
+            "farthing: cost.baseline_model %r has no price, so savings are unknown",
+            settings.cost.baseline_model,
+        )
     calls = Calls()
     hooks = FarthingHooks(settings, meter, calls, sdk_account)
     classifier = Classifier(meter, calls)

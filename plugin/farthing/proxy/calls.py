@@ -28,7 +28,6 @@ class Deployment:
     """The model deployment that LiteLLM picked for an attempt."""
 
     id: str
-    group: str
     tier: str
     model: str
     """The model's name without its provider, as priced; a stand-in's is the model it stands in for."""
@@ -85,10 +84,12 @@ class Call:
 
 
 class Calls:
-    """The calls of this process, found by their token. Beyond 2 000, those that have ended are forgotten."""
+    """The calls of this process, found by their token. Beyond some thousands, those that have ended
+    are forgotten."""
 
     def __init__(self) -> None:
         self._calls: OrderedDict[str, Call] = OrderedDict()
+        self._limit = 2 * _KEEP
 
     def add(self, call: Call, data: dict[str, Any]) -> None:
         """Remember a call and write its token where every later hook of the request will see it."""
@@ -105,12 +106,14 @@ class Calls:
 
     def _forget(self) -> None:
         # Never a call under way: its answer would be free. One that never ended is dead after an hour or two.
-        if len(self._calls) <= _KEEP:
+        if len(self._calls) <= self._limit:
             return
         dead = time.time_ns() - _DEAD_AFTER_NS
-        for token, call in list(itertools.islice(self._calls.items(), 64)):
+        for token, call in list(itertools.islice(self._calls.items(), len(self._calls) - _KEEP)):
             if call.closed or call.opened_ns < dead:
                 del self._calls[token]
+        # The next scan waits until as many again have come: a scan is paid for by the calls between.
+        self._limit = max(2 * _KEEP, len(self._calls) + _KEEP)
 
     def of(self, data: Mapping[str, Any]) -> Call | None:
         """Return the call that a hook's request data or log record belongs to, or None."""

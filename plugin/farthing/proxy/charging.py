@@ -29,7 +29,7 @@ def charge_of(
     charges.
     """
     deployment, price = attempt.deployment, attempt.deployment.price
-    cost = prices.cost(price, usage, cache_write_1h=usage.cache_write_1h) if price else None
+    cost = prices.cost(price, usage) if price else None
     settled = cost.total if cost else 0
     failed = outcome == "failed"
     # A failed attempt answered nobody: the baseline would not have made it.

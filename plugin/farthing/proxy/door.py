@@ -14,10 +14,12 @@ CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _RAW = ("extra_body", "extra_query", "extra_headers")
 _COUNTS = ("n", "best_of")
 _MOST_ANSWERS = 128
-_PROVIDER_RUNS = (
-    "web_search", "web_fetch", "code_execution", "code_interpreter", "image_generation", "file_search", "mcp",
+_TOKENS_ONLY = (
+    "function", "custom", "local_shell", "apply_patch", "bash", "text_editor", "computer", "memory",
 )  # fmt: skip
-"""Beginnings of the types of tools that the provider runs, for fees that no token count shows."""
+"""Beginnings of the types of tools that the client runs: they cost their tokens and nothing else."""
+_FEES = ("web_search_options", "search_parameters", "plugins")
+_FALLBACKS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 
 
 def check(data: Mapping[str, Any], key: Key | None, *, allow_unpriced: bool) -> None:
@@ -39,10 +41,12 @@ def check(data: Mapping[str, Any], key: Key | None, *, allow_unpriced: bool) -> 
 
 def _bodies(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield data
-    fallbacks = data.get("fallbacks")
-    yield from (
-        item for item in (fallbacks if isinstance(fallbacks, list) else []) if isinstance(item, Mapping)
-    )
+    for name in _FALLBACKS:
+        yield from _mappings(data.get(name))
+
+
+def _mappings(items: Any) -> list[Mapping[str, Any]]:
+    return [item for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
 
 
 def _check_body(body: Mapping[str, Any]) -> None:
@@ -64,20 +68,17 @@ def _check_body(body: Mapping[str, Any]) -> None:
 
 
 def _check_fees(body: Mapping[str, Any]) -> None:
-    tools = body.get("tools")
-    kinds = [
-        str(tool.get("type"))
-        for tool in (tools if isinstance(tools, list) else [])
-        if isinstance(tool, Mapping)
-    ]
-    if body.get("web_search_options"):
-        kinds.append("web_search")
-    for kind in kinds:
-        if kind.startswith(_PROVIDER_RUNS):
-            raise _closed(
-                f"Tools that the provider runs ({kind}) have fees that no token count shows. "
-                "Set cost.on_unpriced: allow in farthing.yaml to let them pass unpriced."
-            )
+    kinds = [name for name in _FEES if body.get(name) is not None]
+    for tool in _mappings(body.get("tools")):
+        # Without a type: Anthropic's own tools have a name, Google's are one key such as googleSearch.
+        kind = str(tool.get("type") or ("function" if "name" in tool else next(iter(tool), "tool")))
+        if not kind.startswith(_TOKENS_ONLY):
+            kinds.append(kind)
+    if kinds:
+        raise _closed(
+            f"Tools that the provider runs ({', '.join(kinds)}) have fees that no token count shows. Set "
+            "cost.on_unpriced: allow in farthing.yaml to let them pass, charged for their tokens alone."
+        )
 
 
 def _malformed(name: str, rule: str) -> RefusedCallError:

@@ -174,9 +174,9 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
             return None
         from fastapi import HTTPException  # the proxy has it, the SDK need not
 
-        told = HTTPException(402, f"The {call.failed_tier} tier is down. {call.refusal}")
-        told.type = "insufficient_quota"  # type: ignore[attr-defined]  # read by LiteLLM
-        return told
+        refused = HTTPException(402, f"The {call.failed_tier} tier is down. {call.refusal}")
+        refused.type = "insufficient_quota"  # type: ignore[attr-defined]  # read by LiteLLM
+        return refused
 
     # LiteLLM's log events: a safety net (it may drop them) and the SDK's end of a stream
 
@@ -228,7 +228,6 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         group = str(metadata.get("deployment_model_name") or full)
         return Deployment(
             id=str(info.get("id") or full),
-            group=group,
             tier=self._settings.tiers.of_group(group),
             model=name.removeprefix(f"{provider}/"),
             provider="stand-in" if stand_in else provider,

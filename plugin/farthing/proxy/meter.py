@@ -7,6 +7,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, set_span_in_context
@@ -112,7 +113,7 @@ class Meter:
         except Exception as error:
             # The type alone: an exception's text may quote the prompt.
             log.error("farthing: the grader failed (%s); the task counts as MEDIUM", type(error).__name__)
-            span.add_event("farthing.grade.failed", {"error.type": type(error).__name__})
+            span.add_event("farthing.grade.failed", {attr.ERROR_TYPE: type(error).__name__})
             return FALLBACK_GRADE
 
     def grade(self, call: Call) -> Grade:
@@ -146,10 +147,12 @@ class Meter:
                 return None  # LiteLLM bridges one surface to another inside the same attempt
             await self.fail(call, previous, "replaced by another attempt")
         self._refuse_unknowable(call_type, deployment)
+        if call_type not in METERED_CALLS:
+            deployment = replace(deployment, price=None)  # let pass, and so its charge is unpriced
         self.grade(call)
         bound = await input_upper_bound_async(payload)
-        if has_hidden_input(payload) and deployment.price:  # a stored conversation: up to the model's window
-            bound = max(bound, deployment.price.max_input_tokens or 0)
+        if has_hidden_input(payload):
+            bound = max(bound, _window(deployment))
         attempt_id = uuid.uuid4().hex
         held = await self._hold(call, attempt_id, call_type, deployment, payload, bound)
         call.attempt = Attempt(
@@ -201,7 +204,7 @@ class Meter:
         except (InsufficientCreditsError, StoreError) as error:
             span.set_status(Status(StatusCode.ERROR, type(error).__name__))
             call.span.add_event(
-                "farthing.call.refused", {"error.type": type(error).__name__, attr.TIER: deployment.tier}
+                "farthing.call.refused", {attr.ERROR_TYPE: type(error).__name__, attr.TIER: deployment.tier}
             )
             refused = told.refusal(call, deployment, error, self._settings)
             call.refusal = refused.message
@@ -220,7 +223,7 @@ class Meter:
         call.span.add_event(
             "farthing.attempt.failed",
             {attr.TIER: attempt.deployment.tier, attr.RESPONSE_MODEL: attempt.deployment.label}
-            | {"error.type": reason},
+            | {attr.ERROR_TYPE: reason},
         )
         if attempt.answered:
             await self.settle(call, attempt, None, "failed")
@@ -287,7 +290,7 @@ class Meter:
                 attempt.available = balance.available
             except StoreError as error:
                 log.exception("farthing: a charge is not settled yet; it will be, from the outbox")
-                call.span.add_event("farthing.settle.delayed", {"error.type": type(error).__name__})
+                call.span.add_event("farthing.settle.delayed", {attr.ERROR_TYPE: type(error).__name__})
             attempt.charge = charge
             attempt.answered.clear()
             # Not the charge's id: a span that carries it is a charge, and there is one of each.
@@ -303,6 +306,18 @@ class Meter:
         if outcome != "failed":
             self.close(call)
         return charge
+
+
+def _window(deployment: Deployment) -> int:
+    """Return the most input (tokens) that a conversation stored with the provider can bring along."""
+    if deployment.price is None or _is_free(deployment):
+        return 0
+    if deployment.price.max_input_tokens is None:
+        raise errors.cannot_meter(
+            f"The context window of {deployment.model!r} is not known, so a stored conversation cannot be "
+            "held for: send the conversation itself."
+        )
+    return deployment.price.max_input_tokens
 
 
 def _is_free(deployment: Deployment) -> bool:

@@ -76,7 +76,8 @@ class Charge:
     session_id: str
     session_step: int
     surface: str
-    """``chat``, ``responses`` or ``messages``: the API the client spoke."""
+    """The API the client spoke: ``chat``, ``responses``, ``messages``, ``completions``, ``embeddings``, or
+    LiteLLM's name of a call type that cannot be metered."""
     streamed: bool
     grade: str
     grade_score: float
@@ -98,7 +99,7 @@ class Charge:
     held: int
     settled: int
     balance: int
-    """The user's balance after settling, in nano-dollars."""
+    """What the user had available when the hold was taken, less this charge; calls beside it not counted."""
     climbed_from: str
     gateway_instance: str
     sequence: int

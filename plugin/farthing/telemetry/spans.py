@@ -39,7 +39,7 @@ def charge_attributes(charge: Charge, *, mirror_gen_ai_cost: bool = False) -> di
     """
     usage, account = charge.usage, charge.account
     text: dict[str, str] = {
-        a.OPERATION: "chat",
+        a.OPERATION: _operation(charge),
         a.PROVIDER: charge.provider,
         a.REQUEST_MODEL: charge.model,
         a.RESPONSE_MODEL: charge.model,
@@ -71,6 +71,7 @@ def charge_attributes(charge: Charge, *, mirror_gen_ai_cost: bool = False) -> di
         a.CACHE_READ_TOKENS: usage.cache_read,
         a.CACHE_WRITE_TOKENS: usage.cache_write,
         a.REASONING_TOKENS: usage.reasoning,
+        a.CACHE_WRITE_1H_TOKENS: usage.cache_write_1h,
         a.USAGE_ESTIMATED: charge.usage_estimated,
         a.SESSION_STEP: charge.session_step,
         a.STREAMED: charge.streamed,
@@ -145,7 +146,7 @@ class ChargeSpans:
             trace_state=above.trace_state if above else None,
         )
         span = ReadableSpan(
-            name=_writable(f"chat {charge.model}".rstrip()),
+            name=_writable(f"{_operation(charge)} {charge.model}".rstrip()),
             context=context,
             parent=above,
             resource=self._resource,
@@ -186,6 +187,10 @@ def payer_of(payload: bytes) -> tuple[Account, int]:
 def parent_context(trace_id: str, span_id: str) -> SpanContext:
     """Return the span context of a trace id (32 hex digits) and span id (16 hex digits)."""
     return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=_SAMPLED)
+
+
+def _operation(charge: Charge) -> str:
+    return {"embeddings": "embeddings", "completions": "text_completion"}.get(charge.surface, "chat")
 
 
 def _writable(text: str) -> str:

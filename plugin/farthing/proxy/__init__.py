@@ -1,0 +1,1 @@
+"""The one door into LiteLLM: who pays, what is let through, and the hooks that meter it."""
