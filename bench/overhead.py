@@ -118,7 +118,9 @@ async def ask(client: httpx.AsyncClient, row: Row, *, stream: bool) -> float:
     return taken * 1000
 
 
-async def measure(rows: list[Row], rounds: int, requests: int, concurrency: int, *, stream: bool) -> None:
+async def measure(
+    rows: list[Row], rounds: int, requests: int, concurrency: int, *, stream: bool
+) -> list[str]:
     samples: dict[str, list[list[float]]] = {row.name: [] for row in rows}
     async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=concurrency)) as client:
         for row in rows:
@@ -133,27 +135,23 @@ async def measure(rows: list[Row], rounds: int, requests: int, concurrency: int,
                         return await ask(client, row, stream=stream)
 
                 samples[row.name].append(await asyncio.gather(*(one() for _ in range(requests))))
-    kind = "streamed to its end" if stream else "in one piece"
-    print(
-        f"\nChat {kind}, concurrency {concurrency}: {rounds} rounds of {requests} requests a row, ms "
-        "(median over rounds; added: to the bare LiteLLM row above it, in the same round)"
-    )
-    print(f"{'':<34}{'p50':>8}{'p99':>8}{'added p50':>11}{'added p99':>11}")
+    kind = f"{'streamed' if stream else 'in one piece'}, {concurrency} at a time"
+    table: list[str] = []
     for row in rows:
         bare = samples[
             "bare LiteLLM, model named" if row.model != "auto" else "bare LiteLLM, its auto router"
         ]
-        p50, p99 = ([quantile(batch, q) for batch in samples[row.name]] for q in (0.5, 0.99))
-        bare50, bare99 = ([quantile(batch, q) for batch in bare] for q in (0.5, 0.99))
-        added = [""] * 2
+        ours50, ours99 = ([quantile(batch, q) for batch in samples[row.name]] for q in (0.5, 0.99))
+        added = ""
         if "Farthing" in row.name:
-            added = [
-                f"{statistics.median(a - b for a, b in zip(ours, theirs, strict=True)):+.2f}"
-                for ours, theirs in ((p50, bare50), (p99, bare99))
-            ]
-        print(
-            f"{row.name:<34}{statistics.median(p50):8.2f}{statistics.median(p99):8.2f}{added[0]:>11}{added[1]:>11}"
+            added = "".join(
+                f"{statistics.median(a - quantile(b, q) for a, b in zip(ours, bare, strict=True)):>+11.2f}"
+                for ours, q in ((ours50, 0.5), (ours99, 0.99))
+            )
+        table.append(
+            f"{kind:<24}{row.name:<34}{statistics.median(ours50):>8.2f}{statistics.median(ours99):>8.2f}{added}"
         )
+    return table
 
 
 def quantile(batch: list[float], q: float) -> float:
@@ -171,8 +169,16 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         rows = start_all(stack, Path(folder))
+        table: list[str] = []
         for stream, concurrency in ((False, 1), (True, 1), (False, 8)):
-            asyncio.run(measure(rows, options.rounds, options.requests, concurrency, stream=stream))
+            table += asyncio.run(measure(rows, options.rounds, options.requests, concurrency, stream=stream))
+            table.append("")
+    print(
+        f"Chat, ms: medians over {options.rounds} interleaved rounds of {options.requests} requests a row."
+        "\nAdded: to the bare LiteLLM row of the same model in the same round.\n"
+    )
+    print(f"{'':<58}{'p50':>8}{'p99':>8}{'added p50':>11}{'added p99':>11}")
+    print("\n".join(table))
 
 
 if __name__ == "__main__":

@@ -158,9 +158,7 @@ def _init(arguments: argparse.Namespace) -> None:
         cloud=cloud,
         replace=arguments.force,
     )
-    tier = "python -m ray_deploy --port 8900"
-    if cloud.stand_in:
-        tier += f" --served-name {cloud.fast} --served-name {cloud.strong}"
+    tier = " ".join(["python -m ray_deploy --port 8900", *(f"--served-name {n}" for n in cloud.served_names)])
     print(f"""Wrote litellm.yaml, farthing.yaml and farthing.env to {arguments.folder.resolve()}.
 
 {key.user}'s key, shown this once:  {key.secret}

@@ -31,6 +31,16 @@ class Cloud:
         """Whether the local model plays the cloud models, for want of a provider's key."""
         return not self.key_variable
 
+    @property
+    def served_names(self) -> list[str]:
+        """The names that the local tier must answer to beside its own: those of the stand-ins."""
+        return [stand_in_name(model) for model in (self.fast, self.strong)] if self.stand_in else []
+
+
+def stand_in_name(model: str) -> str:
+    """Return the name a stand-in is called by, which says what it is wherever LiteLLM itself shows it."""
+    return f"{model}-stand-in"
+
 
 OPENAI = Cloud("openai", "gpt-5-mini", "gpt-5", "OPENAI_API_KEY")
 ANTHROPIC = Cloud("anthropic", "claude-haiku-4-5", "claude-sonnet-5", "ANTHROPIC_API_KEY")
@@ -132,7 +142,7 @@ def _cloud_deployments(cloud: Cloud, tier_url: str) -> str:
             '  # list prices and labelled "(stand-in)" wherever it shows. Put real ones here instead.',
         ]
     for tier, model in (("fast", cloud.fast), ("strong", cloud.strong)):
-        target = f"model: {cloud.provider}/{model}"
+        target = f"model: {cloud.provider}/{stand_in_name(model) if cloud.stand_in else model}"
         if cloud.stand_in:
             lines += [
                 f"  - model_name: {tier}",

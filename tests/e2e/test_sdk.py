@@ -40,8 +40,8 @@ async def sdk(gateway):
         model_list=[
             {"model_name": "auto", "litellm_params": auto},
             deployment("local", "smollm2-135m-instruct"),
-            deployment("fast", "gpt-5-mini", base_model="gpt-5-mini", stand_in=True),
-            deployment("strong", "gpt-5", base_model="gpt-5", stand_in=True),
+            deployment("fast", "gpt-5-mini-stand-in", base_model="gpt-5-mini", stand_in=True),
+            deployment("strong", "gpt-5-stand-in", base_model="gpt-5", stand_in=True),
         ],
         num_retries=0,
     )

@@ -45,6 +45,7 @@ def test_chat_in_one_piece(gateway, messages, tier, grade):
     assert raw.parse().choices[0].message.content
     facts = header_facts(raw.headers)
     assert facts["grade"] == grade
+    assert ("stand-in" in raw.headers["x-litellm-model-name"]) == (tier != "local"), "LiteLLM's header, too"
     assert raw.parse().usage.completion_tokens <= 12, "the router must leave the client's cap alone"
     charge = assert_books_match(gateway, facts, tier=tier, surface="chat", streamed=False)
     assert charge["output_tokens"] == raw.parse().usage.completion_tokens

@@ -142,9 +142,8 @@ class Stack:
         }
         os.environ["FARTHING_LEDGER_PASSWORD"] = secrets["FARTHING_LEDGER_PASSWORD"]
         self.settings = load(config)
-        python, names = sys.executable, list[str]()
-        if self.cloud.stand_in:
-            names = ["--served-name", self.cloud.fast, "--served-name", self.cloud.strong]
+        python = sys.executable
+        names = [part for name in self.cloud.served_names for part in ("--served-name", name)]
         tools = Path(python).parent
         self.tier = self._part(
             "sovereign tier",

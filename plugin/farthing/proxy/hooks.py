@@ -178,7 +178,7 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         refused.type = "insufficient_quota"  # type: ignore[attr-defined]  # read by LiteLLM
         return refused
 
-    # LiteLLM's log events: a safety net (it may drop them) and the SDK's end of a stream
+    # LiteLLM's log event: a safety net (it may drop them) and the SDK's end of a stream
 
     async def async_log_success_event(
         self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any
@@ -186,11 +186,6 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         """Settle what is still open: the streams of the SDK, which pass no proxy hook."""
         if not kwargs.get("cache_hit"):
             await self._settle(kwargs, response_obj)
-
-    async def async_log_failure_event(
-        self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any
-    ) -> None:
-        """Nothing to do: a failed attempt may be followed by another of the same call."""
 
     # Translation
 
