@@ -149,7 +149,7 @@ async def measure(
                 for ours, q in ((ours50, 0.5), (ours99, 0.99))
             )
         table.append(
-            f"{kind:<24}{row.name:<34}{statistics.median(ours50):>8.2f}{statistics.median(ours99):>8.2f}{added}"
+            f"{kind:<26}{row.name:<34}{statistics.median(ours50):>8.2f}{statistics.median(ours99):>8.2f}{added}"
         )
     return table
 
@@ -177,7 +177,7 @@ def main() -> None:
         f"Chat, ms: medians over {options.rounds} interleaved rounds of {options.requests} requests a row."
         "\nAdded: to the bare LiteLLM row of the same model in the same round.\n"
     )
-    print(f"{'':<58}{'p50':>8}{'p99':>8}{'added p50':>11}{'added p99':>11}")
+    print(f"{'':<60}{'p50':>8}{'p99':>8}{'added p50':>11}{'added p99':>11}")
     print("\n".join(table))
 
 

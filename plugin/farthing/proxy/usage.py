@@ -6,12 +6,23 @@ Answers come as pydantic objects or plain dicts; both are read the same way.
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from farthing.telemetry import Usage
+
+_MISSING = object()
 
 
 def field(value: Any, name: str) -> Any:
     """Return a field of a mapping or an object, or None."""
-    return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+    if isinstance(value, Mapping):
+        return value.get(name)
+    if isinstance(value, BaseModel):
+        # Not getattr: pydantic raises and catches for every field that is not there, and each chunk of a
+        # stream is asked for several.
+        found = value.__dict__.get(name, _MISSING)
+        return (value.__pydantic_extra__ or {}).get(name) if found is _MISSING else found
+    return getattr(value, name, None)
 
 
 def _tokens(value: Any, *names: str) -> int:

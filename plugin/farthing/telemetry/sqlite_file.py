@@ -70,6 +70,11 @@ def write(
     return waiting(attempt, wait_s)
 
 
+def is_busy(error: sqlite3.OperationalError) -> bool:
+    """Return whether another connection was in the way: the same step may succeed later."""
+    return error.sqlite_errorcode & 0xFF in _BUSY
+
+
 def waiting(attempt: Callable[[], Found], wait_s: float) -> Found:
     """Repeat ``attempt`` while another connection has the file locked, for at most ``wait_s`` seconds."""
     deadline = time.monotonic() + wait_s
@@ -78,7 +83,7 @@ def waiting(attempt: Callable[[], Found], wait_s: float) -> Found:
         try:
             return attempt()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in _BUSY or time.monotonic() > deadline:
+            if not is_busy(error) or time.monotonic() >= deadline:
                 raise
         time.sleep(random.uniform(0, pause))  # noqa: S311
         pause = min(pause * 1.5, 0.004)
