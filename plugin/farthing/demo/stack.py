@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -175,10 +176,8 @@ class Stack:
         try:
             for part in self.parts:
                 part.start()
-            for part in reversed(self.parts):
-                self.say(f"  starting the {part.name} …")
-                part.wait_ready()
-                self.say(f"  {part.name} ready after {part.ready_after_s:.1f} s: {part.ready_url}")
+            self.say("  starting " + ", ".join(part.name for part in self.parts) + " …")
+            self._wait_ready()
         except BaseException:
             self.stop()
             raise
@@ -188,6 +187,18 @@ class Stack:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _wait_ready(self) -> None:
+        with ThreadPoolExecutor(len(self.parts)) as pool:
+            waits = {pool.submit(part.wait_ready): part for part in self.parts}
+            try:
+                for wait in as_completed(waits):
+                    wait.result()
+                    part = waits[wait]
+                    self.say(f"  {part.name} ready after {part.ready_after_s:.1f} s: {part.ready_url}")
+            except BaseException:
+                self.stop()  # ends the other waits, too
+                raise
 
     def stop(self) -> None:
         """Stop all parts; the proxy first, so that nothing is asked of the others."""
