@@ -29,7 +29,7 @@ from farthing.ledger.statement import reconcile, statement
 from farthing.ledger.trace import render, trace
 from farthing.settings import Settings
 from farthing.telemetry import Cost
-from farthing.telemetry.spans import ChargeSpans, parent_context
+from farthing.telemetry.spans import ChargeSpans
 from tests.ledger_stack import (
     AUTH,
     PROTOBUF,
@@ -43,6 +43,7 @@ from tests.ledger_stack import (
     stop_ledger,
     wait_ready,
 )
+from tests.unit.otlp_stand_in import parent_context
 
 
 @pytest.fixture(scope="module")

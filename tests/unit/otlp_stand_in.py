@@ -17,6 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from opentelemetry.trace import SpanContext, TraceFlags
 
 
 def attributes_of(span):
@@ -129,3 +130,9 @@ class Collector:
                 connection.shutdown(socket.SHUT_RDWR)
         self._server.server_close()
         self._thread.join()
+
+
+def parent_context(trace_id: str, span_id: str) -> SpanContext:
+    """Return the span context of a trace id (32 hex digits) and span id (16 hex digits)."""
+    sampled = TraceFlags(TraceFlags.SAMPLED)
+    return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=sampled)

@@ -16,8 +16,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from farthing import __version__
 from farthing.money import nano_from_usd
 from farthing.telemetry import Account, Charge, Cost, Usage
-from farthing.telemetry.spans import ChargeSpans, charge_attributes, parent_context
-from tests.unit.otlp_stand_in import attributes_of
+from farthing.telemetry.spans import ChargeSpans, charge_attributes
+from tests.unit.otlp_stand_in import attributes_of, parent_context
 
 STARTED = datetime(2026, 3, 1, 12, 0, 0, 123457, tzinfo=UTC)
 CHARGE = Charge(
@@ -219,9 +219,7 @@ def test_a_failed_call_is_an_error_and_a_cancelled_one_is_not():
     assert cancelled.status.code == Status.STATUS_CODE_UNSET
 
 
-def test_times_may_be_given_to_the_nanosecond_and_must_have_a_zone():
-    _, _, span = decode(ChargeSpans("g", "i").finish(CHARGE, start_ns=17, end_ns=19).payload)
-    assert (span.start_time_unix_nano, span.end_time_unix_nano) == (17, 19)
+def test_times_must_have_a_zone():
     with pytest.raises(ValueError, match="time zone"):
         ChargeSpans("g", "i").finish(replace(CHARGE, started=datetime(2026, 1, 1)))
 

@@ -126,14 +126,10 @@ class ChargeSpans:
         self,
         charge: Charge,
         parent: SpanContext | Context | None = None,
-        *,
-        start_ns: int | None = None,
-        end_ns: int | None = None,
     ) -> FinishedSpan:
         """Return the span of ``charge``, always sampled, as a child of ``parent`` if that is a valid span.
 
-        Times are Unix nanoseconds; the default is the charge's own ``started`` and ``ended``.
-        Raises ValueError if those have no time zone.
+        Raises ValueError if the charge's times have no time zone.
         """
         above = get_current_span(parent).get_span_context() if isinstance(parent, Context) else parent
         if above is not None and not above.is_valid:
@@ -153,8 +149,8 @@ class ChargeSpans:
             attributes=charge_attributes(charge, mirror_gen_ai_cost=self._mirror),
             kind=SpanKind.CLIENT,
             status=_FAILED if charge.outcome == "failed" else _UNSET,
-            start_time=_unix_ns(charge.started) if start_ns is None else start_ns,
-            end_time=_unix_ns(charge.ended) if end_ns is None else end_ns,
+            start_time=_unix_ns(charge.started),
+            end_time=_unix_ns(charge.ended),
             instrumentation_scope=SCOPE,
         )
         payload = encode_spans([span]).SerializeToString()
@@ -182,11 +178,6 @@ def payer_of(payload: bytes) -> tuple[Account, int]:
                         nano_from_usd(found[a.CREDITS_SETTLED]),
                     )
     raise ValueError("not a charge span")
-
-
-def parent_context(trace_id: str, span_id: str) -> SpanContext:
-    """Return the span context of a trace id (32 hex digits) and span id (16 hex digits)."""
-    return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=_SAMPLED)
 
 
 def _operation(charge: Charge) -> str:
