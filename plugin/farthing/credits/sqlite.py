@@ -142,7 +142,12 @@ class SQLiteCreditStore:
         if self._closed:
             return
         self._closed = True
-        self._thread.submit(self._connection.close)
+
+        def end() -> None:
+            with self._using:  # a step that another thread is doing at this moment
+                self._connection.close()
+
+        self._thread.submit(end)
         await asyncio.to_thread(self._thread.shutdown)
 
     def _now_ns(self) -> int:
