@@ -15,7 +15,7 @@
 SELECT
     charged.charges AS charges,
     charged.cost_usd AS cost_usd,
-    charged.settled_usd AS settled_usd,
+    taken.settled_usd AS settled_usd,
     charged.baseline_usd AS baseline_usd,
     charged.savings_usd AS savings_usd,
     charged.unpriced AS unpriced,
@@ -27,14 +27,18 @@ SELECT
 FROM
 (
     SELECT
-        count() AS charges,
-        sum(c.cost_total) AS cost_usd,
-        sum(c.settled) AS settled_usd,
-        sumIf(c.baseline_cost, c.kind = 'inference' AND c.cost_total IS NOT NULL) AS baseline_usd,
-        sum(if(c.kind = 'inference', c.baseline_cost - c.cost_total, -c.cost_total)) AS savings_usd,
-        countIf(c.cost_total IS NULL) AS unpriced
-    FROM charges_final AS c
+        sum(calls) AS charges,
+        sum(cost_usd) AS cost_usd,
+        sum(baseline_usd) AS baseline_usd,
+        sum(savings_usd) AS savings_usd,
+        sum(unpriced) AS unpriced
+    FROM statement_lines
 ) AS charged
+CROSS JOIN
+(
+    SELECT sum(settled) AS settled_usd
+    FROM charges_final
+) AS taken
 CROSS JOIN
 (
     SELECT
