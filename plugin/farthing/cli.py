@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from farthing import __version__, scaffold, settings
@@ -70,7 +71,14 @@ def _parser() -> argparse.ArgumentParser:
         parents=[_config()],
         help="grade tasks read as JSON lines",
         description='Reads {"prompt": …} or {"messages": […], "tools": […]} per line from standard input and '
-        'writes {"grade", "score", "reason", "source", "micros"} for each.',
+        'writes {"grade", "score", "reason", "source", "micros"} for each: the learned score alone, without '
+        "cache, judge or outcomes. micros: microseconds spent on the line.",
+        epilog="""example: echo '{"prompt": "Hi"}' | farthing grade""",
+    )
+    grade.add_argument(
+        "--quality",
+        type=_quality,
+        help="share of the strong tier's quality to keep, 0.5 to 1 (default: grading.quality)",
     )
     grade.set_defaults(run=_grade)
 
@@ -84,11 +92,23 @@ def _parser() -> argparse.ArgumentParser:
     balance = commands.add_parser("balance", parents=[_config()], help="what each user has left, in credits")
     balance.add_argument("--user", help="this user only")
     balance.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    balance.add_argument(
+        "--verify",
+        action="store_true",
+        help="recompute every balance from its grants and holds instead, and compare; exit 1 if one differs",
+    )
     balance.set_defaults(run=_balance)
 
-    commands.add_parser(
-        "audit", parents=[_config()], help="recompute every balance from its grants and holds, and compare"
-    ).set_defaults(run=_audit)
+    audit = commands.add_parser(
+        "audit",
+        parents=[_config()],
+        help="how many of your past calls needed the strong model, and what routing would save",
+        description=_AUDIT_HELP,
+        epilog=_AUDIT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _audit_arguments(audit)
+    audit.set_defaults(run=_audit)
 
     ledger = commands.add_parser("ledger", help="the embedded ledger, and migrations of any ledger")
     actions = ledger.add_subparsers(title="actions", metavar="ACTION", required=True)
@@ -124,10 +144,88 @@ def _key_arguments(parser: argparse.ArgumentParser, user: str = "", department: 
     )
 
 
+_AUDIT_HELP = """Check your last 100 LLM calls: how many truly required the strong model?
+
+Grades past calls and prints, for each intent, what they cost, the tier that would have done, the saving with
+a range, and the calls that would stay. It asks no model; a file is audited without any network."""
+_AUDIT_EXAMPLES = """FILE is one of
+  an export of LiteLLM's spend logs (table LiteLLM_SpendLogs): JSON array, JSON lines or CSV, with its column
+  names; prompts are in it if LiteLLM ran with general_settings: {store_prompts_in_spend_logs: true}
+  requests as JSON lines: {"prompt": …} or {"messages": […], "tools": […], "model": …, "usage": …}; where no
+  usage is given, tokens are counted and called an estimate
+  -  for standard input
+Without FILE the ledger at ledger.url is read: its charges hold no prompts, but the grade they were given.
+
+examples:
+  farthing audit spend.jsonl --last 100
+  psql "$DATABASE_URL" -c 'COPY (SELECT * FROM "LiteLLM_SpendLogs") TO STDOUT CSV HEADER' | farthing audit -
+  farthing audit requests.jsonl --baseline gpt-5 --fast gpt-5-mini --quality 0.95
+  farthing audit spend.csv --local-cost 0.20 --format json > audit.json
+  farthing audit --days 7"""
+
+
+def _audit_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", nargs="?", metavar="FILE", help="calls to audit (default: the ledger)")
+    parser.add_argument("--last", type=_positive, metavar="N", help="the newest N calls only (default: all)")
+    parser.add_argument(
+        "--days",
+        type=_positive,
+        metavar="D",
+        help="calls of the last D days only (default: all of FILE; 30 days of the ledger)",
+    )
+    parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    parser.add_argument(
+        "--baseline",
+        metavar="MODEL",
+        help="the strong model: what calls that name no model ran on (default: cost.baseline_model)",
+    )
+    parser.add_argument(
+        "--quality",
+        type=_quality,
+        help="share of the strong model's quality to keep, 0.5 to 1 (default: grading.quality)",
+    )
+    parser.add_argument("--fast", metavar="MODEL", help="the fast tier's model (default: gpt-5-mini)")
+    parser.add_argument(
+        "--local-cost",
+        type=_amount,
+        metavar="USD",
+        help="the local tier's price per million tokens (default: own hardware's in cost.prices, else 0)",
+    )
+    parser.add_argument(
+        "--no-excerpts", action="store_true", help="do not show the beginning of each intent's first ask"
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 10**9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _amount(text: str) -> Decimal:
+    try:
+        usd = Decimal(text)
+    except InvalidOperation:
+        usd = Decimal(-1)
+    if not (usd.is_finite() and 0 <= usd <= 10**6):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount in USD, such as 0.20")
+    return usd
+
+
 def _whole(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of credits")
     return int(text)
+
+
+def _quality(text: str) -> float:
+    try:
+        quality = float(text)
+    except ValueError:
+        quality = 0.0
+    if not 0.5 <= quality <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a quality: write a number from 0.5 to 1, as 0.99")
+    return quality
 
 
 def _month(text: str) -> str:
@@ -208,12 +306,13 @@ def _settings(arguments: argparse.Namespace) -> None:
 
 
 def _grade(arguments: argparse.Namespace) -> None:
-    from farthing.grading import RuleGrader, grade_lines
+    from farthing.grading import grade_lines
+    from farthing.grading.learned import LearnedGrader
 
     configured = arguments.config or os.environ.get("FARTHING_CONFIG") or Path("farthing.yaml").exists()
-    # Grading needs no proxy: without a file, the default cuts do.
-    cuts = (settings.load(arguments.config) if configured else Settings()).grading
-    for line in grade_lines(sys.stdin, RuleGrader(cuts.medium_from, cuts.high_from)):
+    # Grading needs no proxy: without a file, the default dial does.
+    dial = (settings.load(arguments.config) if configured else Settings()).grading.quality
+    for line in grade_lines(sys.stdin, LearnedGrader.load(quality=arguments.quality or dial)):
         print(line)
 
 
@@ -237,6 +336,8 @@ def _balance(arguments: argparse.Namespace) -> int:
     from farthing.credits.report import balances, render
 
     loaded = settings.load(arguments.config)
+    if arguments.verify:
+        return _verify_balances(loaded)
     try:
         rows = asyncio.run(balances(loaded, arguments.user))
     except StoreError as error:
@@ -249,12 +350,12 @@ def _balance(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _audit(arguments: argparse.Namespace) -> int:
+def _verify_balances(loaded: Settings) -> int:
     from farthing.credits import StoreError
-    from farthing.credits.report import audit
+    from farthing.credits.report import verify
 
     try:
-        found = asyncio.run(audit(settings.load(arguments.config)))
+        found = asyncio.run(verify(loaded))
     except StoreError as error:
         print(f"farthing: {error}", file=sys.stderr)
         return 1
@@ -262,6 +363,36 @@ def _audit(arguments: argparse.Namespace) -> int:
         print(f"{item.user}: {item.total} is kept as {item.kept} and adds up to {item.recomputed} nano-USD")
     print("every balance adds up" if not found else f"{len(found)} totals do not add up")
     return 1 if found else 0
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    from farthing.audit import AuditError, AuditOptions, audit
+    from farthing.ledger import LedgerError
+
+    configured = arguments.config or os.environ.get("FARTHING_CONFIG") or Path("farthing.yaml").exists()
+    # A file needs neither a gateway nor its settings.
+    needed = configured or arguments.file is None
+    loaded = settings.load(arguments.config) if needed else Settings()
+    options = AuditOptions(
+        file=arguments.file,
+        last=arguments.last,
+        days=arguments.days,
+        form=arguments.format,
+        baseline=arguments.baseline,
+        quality=arguments.quality,
+        fast=arguments.fast,
+        local_cost=arguments.local_cost,
+        excerpts=not arguments.no_excerpts,
+    )
+    try:
+        print(audit(options, loaded), end="")
+    except AuditError as error:
+        print(f"farthing: {error}", file=sys.stderr)
+        return 2
+    except LedgerError as error:
+        print(f"farthing: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _ledger_serve(arguments: argparse.Namespace) -> int:

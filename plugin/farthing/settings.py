@@ -20,7 +20,11 @@ from pydantic import (
     model_validator,
 )
 
+from farthing.grading.grade import GRADES, GradeName
 from farthing.money import nano_from_usd
+
+DEFAULT_NEAR = 0.97
+DEFAULT_MIN_PROBABILITY = 0.4
 
 
 class SettingsError(Exception):
@@ -81,6 +85,19 @@ class Key(_Section):
         min_length=1,
         description="LiteLLM model groups the key may call; `*` for all",
     )
+    floor: GradeName = Field("LOW", description="lowest grade given to this key's tasks")
+    ceiling: GradeName = Field(
+        "HIGH", description="highest grade given to this key's tasks; neither climb nor fallback passes it"
+    )
+    check_streams: bool = Field(
+        True, description="hold back and check the beginning of this key's streams; false: stream through"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Key":
+        if GRADES.index(self.floor) > GRADES.index(self.ceiling):
+            raise ValueError(f"floor {self.floor} is above ceiling {self.ceiling}")
+        return self
 
 
 class Tiers(_Section):
@@ -95,17 +112,106 @@ class Tiers(_Section):
         return {self.local: "local", self.fast: "fast", self.strong: "strong"}.get(group, "other")
 
 
+Quality = Annotated[float, Field(ge=0.5, le=1)]
+
+
+class DepartmentGrading(_Section):
+    """What differs for one department."""
+
+    quality: Quality = Field(description="share of the strong tier's quality to keep for its tasks, 0.5 to 1")
+
+
+class JudgeSettings(_Section):
+    """A small model that grades where the learned score is unsure. Its cost is a charge, kind `grading`."""
+
+    when: Literal["never", "unsure", "always"] = Field(
+        "unsure", description="which tasks are judged; `always` is for comparison: every task waits for it"
+    )
+    model: Name = Field("local", description="model group that judges: a tier's, or any other of LiteLLM's")
+    timeout_ms: int = Field(
+        300, gt=0, le=2500, description="milliseconds a task waits for its judge, then the score stands"
+    )
+    at_once: int = Field(4, gt=0, description="judgements under way at a time; beyond them the score stands")
+
+
+class IntentCacheSettings(_Section):
+    """Remembers the grades of repeated intents."""
+
+    size: int = Field(20_000, ge=0, description="intents kept in memory; 0: no cache")
+    ttl_s: float = Field(86_400, gt=0, description="seconds an intent is remembered")
+    near: float = Field(
+        DEFAULT_NEAR,
+        ge=0,
+        le=1,
+        description="cosine similarity from which two asks count as one intent; 0: equal intents only",
+    )
+    redis: Secret = Field(
+        "", description="redis://host:port/db shared by gateways; empty: this process alone"
+    )
+
+
+class CheckSettings(_Section):
+    """Checks a cheap answer before it goes out, and climbs to the next tier when it is not good enough."""
+
+    climb: bool = Field(True, description="re-ask the next tier when an answer fails its check")
+    stream_prefix_chars: int = Field(
+        400, ge=0, description="characters of a stream held back and checked; 0: streams are not checked"
+    )
+    stream_prefix_s: float = Field(
+        3.0, gt=0, description="most seconds the beginning of a stream is held back for its check"
+    )
+    min_token_probability: float = Field(
+        DEFAULT_MIN_PROBABILITY,
+        ge=0,
+        le=1,
+        description="geometric mean of token probabilities, where reported, below which an answer fails",
+    )
+
+
+class OutcomeSettings(_Section):
+    """Learns from the gateway's own outcomes: climbs, retries and sampled comparisons shift a grade."""
+
+    learn: bool = Field(True, description="let outcomes shift grades, by one tier at most")
+    path: Path = Field(Path(".farthing/outcomes.db"), description="file that keeps outcomes")
+    half_life_days: float = Field(7, gt=0, description="days after which an outcome counts half")
+    retry_within_s: float = Field(
+        180, ge=0, description="seconds in which the same ask again, in one session, is a retry; 0: never"
+    )
+    compare_share: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="share of cheap answers also asked of the strong tier, afterwards, at the account's cost",
+    )
+
+
 class Grading(_Section):
-    """How a task's score becomes a grade."""
+    """How tasks are graded, and what a grade does."""
 
-    medium_from: float = Field(0.35, ge=0, le=1, description="lowest score graded MEDIUM")
-    high_from: float = Field(0.65, ge=0, le=1, description="lowest score graded HIGH")
+    mode: Literal["route", "shadow"] = Field(
+        "route", description="shadow: grade and record, but send every `auto` call to `shadow_tier`"
+    )
+    shadow_tier: Literal["local", "fast", "strong"] = Field(
+        "strong", description="the tier that serves `auto` in shadow mode: what you use today"
+    )
+    quality: Quality = Field(
+        0.99, description="the dial: share of the strong tier's quality to keep, 0.5 to 1"
+    )
+    departments: dict[str, DepartmentGrading] = Field(
+        default_factory=dict, description="overrides by department"
+    )
+    scope: Literal["user", "department"] = Field(
+        "user", description="who shares remembered intents and outcomes: a user's keys, or a department's"
+    )
+    judge: JudgeSettings = Field(default_factory=JudgeSettings)
+    cache: IntentCacheSettings = Field(default_factory=IntentCacheSettings)
+    check: CheckSettings = Field(default_factory=CheckSettings)
+    outcomes: OutcomeSettings = Field(default_factory=OutcomeSettings)
 
-    @model_validator(mode="after")
-    def _ordered(self) -> "Grading":
-        if self.medium_from > self.high_from:
-            raise ValueError("medium_from must not be above high_from")
-        return self
+    def quality_of(self, department: str) -> float:
+        """Return the dial of a department."""
+        override = self.departments.get(department)
+        return override.quality if override else self.quality
 
 
 class Credits(_Section):
@@ -174,6 +280,10 @@ class Telemetry(_Section):
     )
     otlp_user: str = Field("", description="basic-auth user of the OTLP endpoint; empty: none")
     otlp_password: Secret = Field("", description="basic-auth password of the OTLP endpoint")
+    metrics_endpoint: Annotated[str, BeforeValidator(lambda value: value and _url(value))] = Field(
+        "",
+        description="OTLP/HTTP base URL for metrics; empty: none are sent (the embedded ledger takes none)",
+    )
     outbox: Path = Field(Path(".farthing/outbox.db"), description="file that keeps charges until delivered")
     outbox_fsync: bool = Field(
         True, description="true: a charge survives a power cut; false: only a crash of the process"
@@ -233,6 +343,13 @@ class Settings(_Section):
                 "credits": self.credits.model_copy(update={"store": store}),
                 "telemetry": self.telemetry.model_copy(update={"outbox": folder / self.telemetry.outbox}),
                 "ledger": self.ledger.model_copy(update={"path": folder / self.ledger.path}),
+                "grading": self.grading.model_copy(
+                    update={
+                        "outcomes": self.grading.outcomes.model_copy(
+                            update={"path": folder / self.grading.outcomes.path}
+                        )
+                    }
+                ),
             }
         )
 
@@ -278,6 +395,14 @@ def _explain(file: Path, error: ValidationError) -> str:
     return "\n".join(lines)
 
 
+_KEYED: dict[type[BaseModel], str] = {
+    Key: "keys[].",
+    Price: "cost.prices.MODEL.",
+    DepartmentGrading: "grading.departments.NAME.",
+}
+"""Sections that stand in lists and mappings, with the path their settings are read under."""
+
+
 def reference() -> str:
     """Return a Markdown reference of every setting, made from the model itself."""
     lines = ["# farthing.yaml", "", "Made by `farthing settings`.", ""]
@@ -299,12 +424,10 @@ def _describe(model: type[BaseModel], prefix: str, lines: list[str]) -> None:
             )
             lines.append(f"- `{path}` ({default}): {info.description}")
             continue
-        plural = inner in (Key, Price)
+        plural = inner in _KEYED
         about = (inner.__doc__ or "").splitlines()[0]
         lines += ["", f"## {path}", "", f"{info.description}. {about}" if info.description else about, ""]
-        _describe(
-            inner, {Key: "keys[].", Price: "cost.prices.MODEL."}[inner] if plural else f"{path}.", lines
-        )
+        _describe(inner, _KEYED[inner] if plural else f"{path}.", lines)
 
 
 def _default(value: object) -> str:

@@ -1,8 +1,10 @@
 """The real stack, once for all end-to-end tests: Ray Serve tier, embedded ledger, LiteLLM proxy."""
 
 import asyncio
+import os
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,11 +15,12 @@ import anthropic
 import httpx
 import openai
 import pytest
+import yaml
 
 from farthing.credits import Balance
 from farthing.credits.report import balances
 from farthing.demo.report import Report, collect
-from farthing.demo.stack import Stack
+from farthing.demo.stack import Part, Stack, free_port
 from farthing.ledger import connect
 from farthing.scaffold import NewKey, new_secret
 
@@ -87,6 +90,36 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder: Path = tmp_path_factory.mktemp("stack")
     with Stack(folder, USERS) as stack:
         yield Gateway(stack)
+
+
+def second_proxy(
+    gateway: Gateway,
+    folder: Path,
+    change: Callable[[dict[str, Any]], None] = lambda config: None,
+    settle: Callable[[dict[str, Any]], None] = lambda settings: None,
+) -> tuple[Part, str]:
+    """Start another proxy on the same tier, ledger and balances, with changed configurations.
+
+    ``change`` may change litellm.yaml, ``settle`` farthing.yaml. What the proxy itself remembers is its own.
+    """
+    port = free_port()
+    config = yaml.safe_load((gateway.stack.folder / "litellm.yaml").read_text())
+    change(config)
+    (folder / "litellm.yaml").write_text(yaml.safe_dump(config))
+    settings = yaml.safe_load((gateway.stack.folder / "farthing.yaml").read_text())
+    settings["credits"]["store"] = gateway.stack.settings.credits.store
+    settings["telemetry"]["outbox"] = str(gateway.stack.settings.telemetry.outbox)
+    settle(settings)
+    (folder / "farthing.yaml").write_text(yaml.safe_dump(settings))
+    url = f"http://127.0.0.1:{port}"
+    litellm = str(Path(sys.executable).parent / "litellm")
+    command = [litellm, "--config", str(folder / "litellm.yaml"), "--host", "127.0.0.1", "--port", str(port)]
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+    own = {"PYTHONPATH": path, "FARTHING_CONFIG": str(folder / "farthing.yaml")}
+    environment = gateway.stack.environment | own
+    part = Part("second proxy", command, f"{url}/health/liveliness", folder / "proxy.log", environment)
+    part.start()
+    return part, url
 
 
 def usd(text: str) -> Decimal:

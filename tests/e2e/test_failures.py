@@ -8,36 +8,12 @@ from itertools import count
 from pathlib import Path
 
 import httpx
-import yaml
 
 from farthing.demo import workload
-from farthing.demo.stack import Part, free_port
-from tests.e2e.conftest import USERS
+from farthing.demo.stack import free_port
+from tests.e2e.conftest import USERS, second_proxy
 from tests.e2e.test_money import BODIES, CHAT
 from tests.e2e.test_surfaces import EASY, HARD
-
-
-def second_proxy(gateway, tmp_path: Path, change) -> tuple[Part, str]:
-    """Start another proxy on the same tier, ledger and balances, with a changed configuration."""
-    port = free_port()
-    config = yaml.safe_load((gateway.stack.folder / "litellm.yaml").read_text())
-    change(config)
-    (tmp_path / "litellm.yaml").write_text(yaml.safe_dump(config))
-    url = f"http://127.0.0.1:{port}"
-    litellm = str(Path(sys.executable).parent / "litellm")
-    command = [
-        litellm,
-        "--config",
-        str(tmp_path / "litellm.yaml"),
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    environment = {**gateway.stack.environment, "PYTHONPATH": str(tmp_path)}
-    part = Part("second proxy", command, f"{url}/health/liveliness", tmp_path / "proxy.log", environment)
-    part.start()
-    return part, url
 
 
 def test_ledger_killed_half_way_through_the_demo_traffic_ends_reconciled(gateway):
@@ -102,9 +78,9 @@ def test_a_grader_that_breaks_grades_medium_and_says_so(gateway, tmp_path):
     (tmp_path / "broken.py").write_text(
         "from farthing.proxy import plugin\n"
         "class Broken:\n"
-        "    def grade(self, task):\n"
+        "    async def grade(self, *arguments):\n"
         "        raise KeyError('a bug')\n"
-        "plugin._farthing.meter._grader = Broken()\n"
+        "plugin._farthing.meter._pipeline = Broken()\n"
         "classifier = plugin.classifier\n"
     )
 

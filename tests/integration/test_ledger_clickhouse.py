@@ -329,14 +329,15 @@ def test_migrations_are_applied_once_and_repeating_them_changes_nothing(settings
     )
     before = client.query(schema).result_rows
     recorded = client.query("SELECT * FROM schema_migrations ORDER BY version").result_rows
-    assert [row[1] for row in recorded] == ["0001_otel_traces", "0002_charges", "0003_statement_lines"]
+    names = ["0001_otel_traces", "0002_charges", "0003_statement_lines", "0004_intent"]
+    assert [row[1] for row in recorded] == names
     assert migrate(client) == []
     assert client.query(schema).result_rows == before
     assert client.query("SELECT * FROM schema_migrations ORDER BY version").result_rows == recorded
 
     # The same files make another database, as on a ClickHouse server that has none yet.
     other = settings.ledger.model_copy(update={"database": "second"})
-    assert prepare(other) == ["0001_otel_traces", "0002_charges", "0003_statement_lines"]
+    assert prepare(other) == names
     assert prepare(other) == []
     client.command("ALTER TABLE second.schema_migrations UPDATE sha256 = 'edited' WHERE version = 2 "
                    "SETTINGS mutations_sync = 2")  # fmt: skip

@@ -48,11 +48,13 @@ def test_every_migration_is_numbered_in_turn_and_holds_statements() -> None:
     for migration in found:
         assert re.fullmatch(r"\d{4}_[a-z_]+", migration.name)
         assert sqltext.split(migration.text)
-        assert all("IF NOT EXISTS" in statement for statement in sqltext.split(migration.text))
+        # One that failed half-way is run again whole: each of its statements may be repeated.
+        for statement in sqltext.split(migration.text):
+            assert re.search(r"IF NOT EXISTS|OR REPLACE|MODIFY QUERY", statement), statement
 
 
 def test_the_charges_view_reads_only_names_that_spans_carry() -> None:
-    text = next(migration.text for migration in migrations() if migration.name == "0002_charges")
+    text = [migration.text for migration in migrations() if "charges_mv" in migration.text][-1]
     read = set(re.findall(r"SpanAttributes\['([^']+)'\]", text))
     written = {value for name, value in vars(attributes).items() if name.isupper() and isinstance(value, str)}
     assert read <= written
@@ -74,7 +76,7 @@ def _charge_names() -> set[str]:
         value
         for value in vars(attributes).values()
         if isinstance(value, str)
-        and (value.startswith(prefixes) or value in (attributes.TIER, attributes.GRADE))
+        and (value.startswith(prefixes) or value in (attributes.TIER, attributes.GRADE, attributes.INTENT))
     }
 
 
@@ -211,7 +213,7 @@ def test_an_engines_error_keeps_its_code() -> None:
 def test_the_sql_is_found_in_a_checkout_and_in_a_wheel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ("statement", "reconcile", "trace")
+    names = ("statement", "reconcile", "trace", "audit")
     checkout = {name: sqlfiles.load(name) for name in names}
     assert all(text.startswith("--") for text in checkout.values())
     # In a wheel the files stand in the package itself, and there is no dashboards folder beside it.

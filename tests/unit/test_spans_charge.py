@@ -34,6 +34,7 @@ CHARGE = Charge(
     grade="HIGH",
     grade_score=0.875,
     grade_source="rule",
+    intent="5eed" * 8,
     tier="strong",
     model="gpt-5 (stand-in)",
     provider="openai",
@@ -80,6 +81,7 @@ def test_every_figure_of_a_charge_becomes_an_attribute():
         "farthing.grade": "HIGH",
         "farthing.grade.score": 0.875,
         "farthing.grade.source": "rule",
+        "farthing.intent": "5eed" * 8,
         "farthing.tier": "strong",
         "farthing.stand_in": True,
         "farthing.usage.estimated": False,
@@ -117,7 +119,7 @@ def test_an_unpriced_charge_carries_no_amount_so_nobody_reads_it_as_free():
 
 def test_empty_text_is_left_out_but_the_account_always_stands():
     nobody = replace(
-        CHARGE, account=Account("", "", "", ""), session_id="", grade="", climbed_from="", provider=""
+        CHARGE, account=Account("", "", "", ""), session_id="", grade="", intent="", climbed_from="", provider=""
     )
     found = charge_attributes(nobody)
     assert {name for name, value in found.items() if value == ""} == {
@@ -130,6 +132,7 @@ def test_empty_text_is_left_out_but_the_account_always_stands():
         "gen_ai.conversation.id",
         "farthing.grade",
         "farthing.grade.score",
+        "farthing.intent",
         "farthing.climbed_from",
     ):
         assert absent not in found

@@ -19,7 +19,7 @@ async def balances(settings: Settings, user: str | None = None) -> list[Balance]
         await store.close()
 
 
-async def audit(settings: Settings) -> list[Discrepancy]:
+async def verify(settings: Settings) -> list[Discrepancy]:
     """Return the totals that are not what their grants and holds add up to. Raises StoreError."""
     store = open_store(settings.credits.store)
     try:

@@ -6,6 +6,8 @@ from typing import Literal, Protocol
 from farthing.grading.task import Task
 
 GradeName = Literal["LOW", "MEDIUM", "HIGH"]
+GRADES: tuple[GradeName, ...] = ("LOW", "MEDIUM", "HIGH")
+"""The grades in order."""
 
 
 @dataclass(frozen=True, slots=True)

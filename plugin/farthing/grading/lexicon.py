@@ -71,6 +71,25 @@ STOPWORDS = frozenset(
     how which can do does if not have has he she they his her their there many much will would"""
     )
 )
+NUMBERS = frozenset(
+    _words(
+        """one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+        seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand
+        million half third quarter twice double triple dozen
+        zwei drei vier fünf sechs sieben acht neun zehn hälfte doppelt deux trois quatre cinq sept huit neuf
+        dix moitié dos tres cuatro cinco seis siete ocho nueve diez mitad doble два три четыре пять шесть семь
+        восемь девять десять половина"""
+    )
+)
+QUANTIFIERS = frozenset(
+    _words(
+        """each every per twice half double triple third quarter remaining remainder left rest more less fewer
+        than times total altogether combined average percent percentage ratio fraction discount increase
+        decrease increased decreased older younger longer shorter another same equal equally split share
+        initially originally after before until jede pro mehr weniger als insgesamt rest chaque plus moins que
+        reste cada más menos que resto каждый больше меньше чем всего"""
+    )
+)
 CONTINUES = frozenset(
     _words(
         """a again ahead all alright and another b c carry cool continue do else finish fine fix go

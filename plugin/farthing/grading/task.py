@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from farthing.grading.lexicon import CONTINUES
 from farthing.grading.shapes import Turn, get, turns_of
@@ -11,6 +12,8 @@ MAX_INHERIT = 16
 """How many short continuations ("ok, continue") are looked through for the ask they continue."""
 _CONTINUATION_CHARS = 48
 _MAX_TOOLS = 256
+_READ_TOOLS = 8
+MAX_TOOL_CHARS = 300
 
 _WORDS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 
@@ -37,6 +40,8 @@ class Task:
     tools: int = 0
     tool_parameters: int = 0
     """Parameters of all tools offered."""
+    tool_texts: tuple[str, ...] = ()
+    """Name, description and parameter names of the first tools, at most MAX_TOOL_CHARS each."""
     images: int = 0
     audio: int = 0
     documents: int = 0
@@ -56,7 +61,7 @@ def task_from(payload: Mapping[str, object]) -> Task:
     turns = turns_of(payload)
     asks = [i for i, turn in enumerate(turns) if _speaks(turn)]
     at, continued = _graded(turns, asks)
-    tools, parameters = _tools(payload)
+    tools, parameters, texts = _tools(payload)
     since = turns[at + 1 :] if at is not None else turns
     ask = turns[at] if at is not None else _only_system(turns)
     return Task(
@@ -69,6 +74,7 @@ def task_from(payload: Mapping[str, object]) -> Task:
         tool_results=sum(turn.tool_results for turn in turns),
         tools=tools,
         tool_parameters=parameters,
+        tool_texts=texts,
         images=sum(turn.images for turn in turns),
         audio=sum(turn.audio for turn in turns),
         documents=sum(turn.documents for turn in turns),
@@ -108,10 +114,13 @@ def _only_system(turns: list[Turn]) -> Turn:
     return next((turn for turn in reversed(turns) if turn.role == "system" and turn.pieces), Turn())
 
 
-def _tools(payload: Mapping[str, object]) -> tuple[int, int]:
+def _tools(payload: Mapping[str, object]) -> tuple[int, int, tuple[str, ...]]:
     count = parameters = 0
+    texts: list[str] = []
     for name in ("tools", "functions"):
         tools = payload.get(name)
+        if isinstance(tools, Mapping):
+            tools = [tools]  # one tool, not in a list
         if not isinstance(tools, list | tuple):
             continue
         count += len(tools)
@@ -119,8 +128,16 @@ def _tools(payload: Mapping[str, object]) -> tuple[int, int]:
             function = get(tool, "function") or tool
             schema = get(function, "parameters") or get(function, "input_schema")
             properties = get(schema, "properties")
-            parameters += len(properties) if isinstance(properties, Mapping) else 0
-    return count, parameters
+            properties = properties if isinstance(properties, Mapping) else {}
+            parameters += len(properties)
+            if len(texts) < _READ_TOOLS:
+                texts.append(_tool_text(function, properties))
+    return count, parameters, tuple(texts)
+
+
+def _tool_text(function: object, properties: Mapping[str, object]) -> str:
+    said = [get(function, "name"), get(function, "description"), *islice(properties, 16)]
+    return " ".join(text[:MAX_TOOL_CHARS] for text in said if isinstance(text, str))[:MAX_TOOL_CHARS]
 
 
 def _structured(payload: Mapping[str, object]) -> bool:

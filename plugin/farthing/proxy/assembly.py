@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import contextlib
 import logging
+import sys
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,14 +14,24 @@ from farthing.cost import PriceBook, encoding
 from farthing.credits import CreditStore, open_store
 from farthing.credits.grants import grant_key_ring
 from farthing.credits.recovery import settle_from_outbox
-from farthing.grading import RuleGrader
+from farthing.grading.cache import IntentCache, open_cache
+from farthing.grading.check import LearnedCheck
+from farthing.grading.judge import Judge
+from farthing.grading.learned import LearnedGrader
+from farthing.grading.outcomes import FileOutcomes, RetryWatch, ShiftRules
+from farthing.grading.pipeline import Pipeline
 from farthing.proxy.calls import Calls
 from farthing.proxy.charge_log import ChargeLog
+from farthing.proxy.climbing import Climber
+from farthing.proxy.comparing import Comparing
+from farthing.proxy.feedback import Feedback
 from farthing.proxy.hooks import Classifier, FarthingHooks
+from farthing.proxy.judging import Judging
 from farthing.proxy.meter import Meter
-from farthing.settings import Settings, load
+from farthing.settings import Grading, Settings, load
 from farthing.telemetry import Account
 from farthing.telemetry.delivery import Delivery
+from farthing.telemetry.metrics import Metrics
 from farthing.telemetry.outbox import Outbox
 from farthing.telemetry.spans import ChargeSpans
 from farthing.telemetry.tracing import Tracing
@@ -47,6 +58,9 @@ class Farthing:
     outbox: Outbox
     delivery: Delivery
     tracing: Tracing
+    metrics: Metrics
+    cache: IntentCache | None
+    outcomes: FileOutcomes | None
 
     def key_ring(self) -> "KeyRing":
         """Return the key ring. Needs the proxy, which the SDK alone does not have."""
@@ -61,6 +75,11 @@ class Farthing:
         await self.delivery.flush(flush_s)
         await self.delivery.close()
         await asyncio.to_thread(self.tracing.shutdown)
+        await asyncio.to_thread(self.metrics.shutdown)
+        if self.cache:
+            await self.cache.close()
+        if self.outcomes:
+            await asyncio.to_thread(self.outcomes.close)
         await self.outbox.close()
         await self.store.close()
 
@@ -79,6 +98,10 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
     encoding()  # loaded now (0.2 s), not in the first request
     tracing = Tracing(settings.telemetry, instance=outbox.instance)
     atexit.register(tracing.shutdown)
+    metrics = Metrics(settings.telemetry, instance=outbox.instance)
+    atexit.register(metrics.shutdown)
+    cache = _open_cache(settings.grading)
+    outcomes = _open_outcomes(settings.grading)
     delivery = Delivery.from_settings(outbox, settings.telemetry)
     spans = ChargeSpans(
         settings.telemetry.service_name,
@@ -88,11 +111,12 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
     charge_log = ChargeLog(outbox, spans)
     meter = Meter(
         settings,
-        grader=RuleGrader(settings.grading.medium_from, settings.grading.high_from),
+        pipeline=_pipeline(settings.grading, cache, outcomes),
         prices=PriceBook(settings.cost),
         store=store,
         charge_log=charge_log,
         tracing=tracing,
+        metrics=metrics.grades,
         chores=(
             delivery.start,
             _every(_RETRY_EVERY_S, charge_log.retry),
@@ -105,12 +129,62 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
             settings.cost.baseline_model,
         )
     calls = Calls()
-    hooks = FarthingHooks(settings, meter, calls, sdk_account)
-    classifier = Classifier(meter, calls)
+    feedback = Feedback(outcomes)
+    climber = Climber(settings, meter, calls, LearnedCheck.load(), feedback, _proxy_router)
+    comparing = Comparing(settings, calls, feedback, _proxy_router)
+    hooks = FarthingHooks(settings, meter, calls, climber, comparing, sdk_account)
+    judging = Judging(settings.grading.judge, meter, calls, _proxy_router)
+    classifier = Classifier(settings, meter, calls, judging, sdk_account)
     with contextlib.suppress(RuntimeError):  # no loop yet: the first call starts the chores
         asyncio.get_running_loop()
         meter.start_chores()
-    return Farthing(settings, hooks, classifier, meter, charge_log, store, outbox, delivery, tracing)
+    return Farthing(
+        settings,
+        hooks,
+        classifier,
+        meter,
+        charge_log,
+        store,
+        outbox,
+        delivery,
+        tracing,
+        metrics,
+        cache,
+        outcomes,
+    )
+
+
+def _open_cache(grading: Grading) -> IntentCache | None:
+    cache = grading.cache
+    return (
+        open_cache(cache.size, cache.ttl_s, cache.near or False, cache.redis or None) if cache.size else None
+    )
+
+
+def _open_outcomes(grading: Grading) -> FileOutcomes | None:
+    outcomes = grading.outcomes
+    rules = ShiftRules(half_life_s=outcomes.half_life_days * 86_400)
+    return FileOutcomes(outcomes.path, rules) if outcomes.learn else None
+
+
+def _pipeline(grading: Grading, cache: IntentCache | None, outcomes: FileOutcomes | None) -> Pipeline:
+    judge, retry_s = grading.judge, grading.outcomes.retry_within_s
+    asked = judge.when != "never"
+    return Pipeline(
+        LearnedGrader.load(quality=grading.quality),
+        cache,
+        Judge(timeout_s=judge.timeout_ms / 1000, at_once=judge.at_once) if asked else None,
+        outcomes,
+        RetryWatch(within_s=retry_s) if outcomes and retry_s else None,
+        judge_always=judge.when == "always",
+        realm=(judge.when, judge.model) if asked else (),
+    )
+
+
+def _proxy_router() -> Any:
+    """Return the proxy's router; None in the SDK, whose calls are neither judged nor climb."""
+    proxy_server = sys.modules.get("litellm.proxy.proxy_server")
+    return getattr(proxy_server, "llm_router", None)
 
 
 def _run_now(work: Callable[[], Coroutine[Any, Any, Any]]) -> None:

@@ -13,7 +13,11 @@ from opentelemetry.trace import Span
 
 from farthing.cost import ModelPrice
 from farthing.grading import Grade
+from farthing.grading.check import Verdict
+from farthing.grading.decision import Decision
+from farthing.proxy.policy import DEFAULT_POLICY, Policy
 from farthing.telemetry import Account, Charge
+from farthing.telemetry.charge import ChargeKind
 
 TOKEN = "farthing_call"  # noqa: S105
 """The metadata entry by which LiteLLM's hooks find the call they belong to. The proxy overwrites it on
@@ -58,6 +62,10 @@ class Attempt:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     ended: bool = False
     charge: Charge | None = None
+    guarded: bool = False
+    """True while a gate reads its stream: then only the gate knows how the attempt ends."""
+    verdict: Verdict | None = None
+    """What the answer's check found, once there is an answer that was checked."""
 
 
 @dataclass(slots=True)
@@ -73,14 +81,58 @@ class Call:
     wants_usage: bool = True
     """False if the client streams chat without asking for usage: then the usage chunk is ours alone."""
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
-    grade: Grade | None = None
+    policy: Policy = DEFAULT_POLICY
+    kind: ChargeKind = "inference"
+    routed: bool = False
+    """True if the grade chose the model: only such calls are judged, kept below a ceiling, and climb."""
+    decision: Decision | None = None
     attempt: Attempt | None = None
     failed_tier: str = ""
     """The tier of the last attempt that failed: the next charge's ``climbed_from``."""
     refusal: str = ""
     """What the client was told if an attempt was refused for want of credits."""
+    parent: "Call | None" = None
+    """The call on whose behalf this one is made: its trace is shared, its attempts are its own."""
+    climbed_to: "Call | None" = None
+    """The call that answered in place of this one."""
     closed: bool = False
     opened_ns: int = field(default_factory=time.time_ns)
+
+    @property
+    def grade(self) -> Grade | None:
+        """The task's grade, once it is known."""
+        return self.decision.grade if self.decision else None
+
+    @property
+    def answering(self) -> "Call":
+        """The call whose answer the client gets: this one, or the one it climbed to."""
+        return self.climbed_to.answering if self.climbed_to else self
+
+    @property
+    def root(self) -> "Call":
+        """The request's own call."""
+        return self.parent.root if self.parent else self
+
+    def child(self, kind: ChargeKind, payload: Mapping[str, Any], surface: str = "") -> "Call":
+        """Return a call of the same account, session and trace, made on behalf of this one.
+
+        An answer (``inference``) keeps the grade it was asked for; a grading has none.
+        """
+        answers = kind == "inference"
+        return Call(
+            self.account,
+            surface or self.surface,
+            self.span,
+            payload,
+            self.session_id,
+            self.session_step,
+            policy=self.policy,
+            kind=kind,
+            routed=answers and self.routed,
+            decision=self.decision if answers else None,
+            wants_usage=self.wants_usage,
+            parent=self,
+        )
 
 
 class Calls:

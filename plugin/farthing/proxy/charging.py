@@ -32,11 +32,11 @@ def charge_of(
     cost = prices.cost(price, usage) if price else None
     settled = cost.total if cost else 0
     failed = outcome == "failed"
-    # A failed attempt answered nobody: the baseline would not have made it.
-    baseline = None if failed else prices.price(baseline_model)
+    # A failed attempt answered nobody, a grading is ours: the baseline would have made neither.
+    baseline = prices.price(baseline_model) if call.kind == "inference" and not failed else None
     return Charge(
         id=attempt.id,
-        kind="failed_attempt" if failed else "inference",
+        kind="failed_attempt" if failed else call.kind,
         outcome=outcome,
         started=_utc(attempt.started_ns),
         ended=_utc(time.time_ns()),
@@ -48,6 +48,7 @@ def charge_of(
         grade=call.grade.grade if call.grade else "",
         grade_score=call.grade.score if call.grade else 0.0,
         grade_source=call.grade.source if call.grade else "",
+        intent=call.decision.intent if call.decision else "",
         tier=deployment.tier,
         model=deployment.label,
         provider=deployment.provider,

@@ -28,3 +28,13 @@ def credits_exhausted(message: str, headers: dict[str, str]) -> RefusedCallError
 def cannot_meter(message: str) -> RefusedCallError:
     """Return the 403 for a call whose cost nobody could know."""
     return RefusedCallError(403, "permission_error", message)
+
+
+def above_ceiling(tier: str, ceiling: str) -> RefusedCallError:
+    """Return the 403 for a fallback to a tier that the key's tasks may not reach."""
+    return RefusedCallError(
+        403,
+        "permission_error",
+        f"The cheaper tiers did not answer, and this key's tasks may not go to the {tier} tier "
+        f"(ceiling {ceiling} in farthing.yaml). Try again later.",
+    )

@@ -12,12 +12,16 @@ from litellm.integrations.custom_logger import CustomLogger
 from farthing.proxy import door, told
 from farthing.proxy.accounts import account_of, ring_key
 from farthing.proxy.calls import Attempt, Call, Calls, Deployment
+from farthing.proxy.climbing import Climber
+from farthing.proxy.comparing import Comparing
 from farthing.proxy.errors import RefusedCallError, credits_exhausted
+from farthing.proxy.gates import guarded
+from farthing.proxy.judging import Judging
 from farthing.proxy.meter import Meter, caps_of
-from farthing.proxy.streams import metered
+from farthing.proxy.policy import TIER_OF, policy_of
 from farthing.proxy.usage import answer_text, field, usage_of
 from farthing.settings import Settings
-from farthing.telemetry import Account
+from farthing.telemetry import GATEWAY, Account
 
 log = logging.getLogger("farthing")
 
@@ -32,20 +36,28 @@ SURFACES = {
     "atext_completion": "completions",
     "text_completion": "completions",
 }
-TIER_NAMES = {"LOW": "SIMPLE", "MEDIUM": "MEDIUM", "HIGH": "COMPLEX"}
-"""Farthing's grades as LiteLLM's complexity router names its tiers; other names need a licence there."""
+ROUTER_TIERS = {"local": "SIMPLE", "fast": "MEDIUM", "strong": "COMPLEX"}
+"""Farthing's tiers as LiteLLM's complexity router names them; other names need a licence there."""
 
 
 class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
     """Meters every call that LiteLLM makes, in the proxy and in the SDK's Router alike."""
 
     def __init__(
-        self, settings: Settings, meter: Meter, calls: Calls, sdk_account: Account | None = None
+        self,
+        settings: Settings,
+        meter: Meter,
+        calls: Calls,
+        climber: Climber,
+        comparing: Comparing,
+        sdk_account: Account | None = None,
     ) -> None:
         super().__init__()
         self._settings = settings
         self._meter = meter
         self._calls = calls
+        self._climber = climber
+        self._comparing = comparing
         self._sdk_account = sdk_account
 
     # Before the model is chosen (proxy only)
@@ -58,7 +70,8 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         door.check(data, key, allow_unpriced=self._settings.cost.on_unpriced == "allow")
         account = account_of(user_api_key_dict, self._settings)
         headers = (data.get("proxy_server_request") or {}).get("headers") or {}
-        call = self._meter.open(account, SURFACES.get(call_type, call_type), data, headers)
+        policy = policy_of(account, key, self._settings)
+        call = self._meter.open(account, policy, SURFACES.get(call_type, call_type), data, headers)
         options = data.get("stream_options")
         # LiteLLM asks for usage by itself, too, and then takes the usage chunk away from the client.
         asked = isinstance(options, Mapping) and bool(options.get("include_usage"))
@@ -112,14 +125,17 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
     ) -> None:
         """Settle an answer that came in one piece (or, from LiteLLM's bridge, a stream's last event)."""
         if not hasattr(response, "__aiter__"):  # a stream's wrapper settles it
-            await self._settle(request_data, response)
+            await self._settle(request_data, response, check=True)
 
     # The answer on its way out (proxy only)
 
     async def async_post_call_success_hook(
         self, data: dict[str, Any], user_api_key_dict: Any, response: Any
     ) -> Any:
-        """Settle what no attempt's hook saw: an answer from LiteLLM's own cache cost nothing."""
+        """Give the client a better answer if this one failed its check.
+
+        Settles what no attempt's hook saw: an answer from LiteLLM's own cache cost nothing.
+        """
         call, attempt = self._under_way(data)
         if call and attempt:
             hidden = getattr(response, "_hidden_params", None) or {}
@@ -127,6 +143,11 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
                 await self._meter.release(call, attempt)
             else:
                 await self._settle(data, response)
+        if call is None:
+            return response
+        response = await self._climber.better(call, data, response)
+        self._comparing.sample(call.answering, data, response)
+        self._meter.close(call)
         return response
 
     async def async_post_call_response_headers_hook(
@@ -148,7 +169,10 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         call, attempt = self._under_way(request_data)
         if call and attempt and (getattr(response, "_hidden_params", None) or {}).get("cache_hit"):
             await self._meter.release(call, attempt)
-        stream = metered(self._meter, call, response, self._settings) if call else response
+        if call is None:
+            stream = response
+        else:
+            stream = guarded(self._climber, self._meter, call, response, request_data, self._settings)
         async for item in stream:
             yield item
 
@@ -194,20 +218,24 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         attempt = call.attempt if call else None
         return call, attempt if attempt and not attempt.ended else None
 
-    async def _settle(self, data: Mapping[str, Any], response: Any) -> None:
+    async def _settle(self, data: Mapping[str, Any], response: Any, *, check: bool = False) -> None:
         call, attempt = self._under_way(data)
-        if call and attempt:
-            usage = usage_of(response)
-            if usage is None and not attempt.answered:
-                attempt.answered.append(answer_text(response))
-            await self._meter.settle(call, attempt, usage)
+        if call is None or attempt is None or attempt.guarded:
+            return
+        usage = usage_of(response)
+        if usage is None and not attempt.answered:
+            attempt.answered.append(answer_text(response))
+        check = check and not attempt.streamed and self._climber.may_climb(call)
+        good = not check or self._climber.check_response(call, response).ok
+        await self._meter.settle(call, attempt, usage, "ok" if good else "failed")
 
     def _open_internal(self, kwargs: dict[str, Any], call_type: str) -> Call:
         """Open a call that passed no proxy door: the SDK's Router, or the proxy's own health checks."""
         metadata = kwargs.get("litellm_metadata") or kwargs.get("metadata") or {}
         auth = metadata.get("user_api_key_auth")
         account = self._sdk_account or account_of(auth, self._settings)
-        call = self._meter.open(account, SURFACES.get(call_type, call_type), kwargs, {})
+        policy = policy_of(account, None, self._settings)
+        call = self._meter.open(account, policy, SURFACES.get(call_type, call_type), kwargs, {})
         self._calls.add(call, kwargs)
         return call
 
@@ -236,19 +264,34 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
 class Classifier:
     """The grade as LiteLLM's complexity router asks for it (``classifier_plugin``)."""
 
-    def __init__(self, meter: Meter, calls: Calls) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        meter: Meter,
+        calls: Calls,
+        judging: Judging,
+        sdk_account: Account | None = None,
+    ) -> None:
+        self._settings = settings
         self._meter = meter
         self._calls = calls
+        self._judging = judging
+        self._sdk_policy = policy_of(sdk_account or GATEWAY, None, settings)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Classifier":
         """Return itself: LiteLLM copies its configuration, and a copy would not see the calls under way."""
         return self
 
     async def classify(self, context: Any) -> str:
-        """Return the router's name of the tier that fits the task; never raises."""
+        """Return the router's name of the tier that serves the task; never raises."""
         call = self._calls.of_metadata(field(context, "metadata"))
         if call is None:
             # The SDK: its attempt opens the call and grades again, to the same result.
             task = {"messages": field(context, "structured_messages")}
-            return TIER_NAMES[self._meter.grade_payload(task).grade]
-        return TIER_NAMES[self._meter.grade(call).grade]
+            decision = await self._meter.decide(task, self._sdk_policy)
+        else:
+            call.routed = True
+            decision = await self._meter.grade(call, self._judging.ask_for(call))
+        if self._settings.grading.mode == "shadow":
+            return ROUTER_TIERS[self._settings.grading.shadow_tier]
+        return ROUTER_TIERS[TIER_OF[decision.grade.grade]]

@@ -8,6 +8,7 @@ import logging
 import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from time import perf_counter
 from typing import Any
 
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, set_span_in_context
@@ -16,22 +17,29 @@ from farthing import grading
 from farthing.cost import PriceBook, has_hidden_input, input_upper_bound_async
 from farthing.credits import CreditStore, InsufficientCreditsError, StoreError
 from farthing.credits.holding import Held, hold_worst_case
-from farthing.grading import Grade, Grader
+from farthing.grading import Grade
+from farthing.grading.decision import Decision
+from farthing.grading.judge import Ask
+from farthing.grading.pipeline import Pipeline
 from farthing.money import usd_text
 from farthing.proxy import errors, told
 from farthing.proxy.calls import Attempt, Call, Deployment
 from farthing.proxy.charge_log import ChargeLog
 from farthing.proxy.charging import charge_of, counted_usage
+from farthing.proxy.policy import Policy
 from farthing.proxy.sessions import session_of
 from farthing.settings import Settings
 from farthing.telemetry import Account, Charge, Usage
 from farthing.telemetry import attributes as attr
 from farthing.telemetry.charge import Outcome
+from farthing.telemetry.metrics import GradeMetrics
 from farthing.telemetry.tracing import Tracing, extract
 
 log = logging.getLogger("farthing")
 
-FALLBACK_GRADE = Grade(grade="MEDIUM", score=0.5, reason="the grader failed; see the span", source="fallback")
+FALLBACK = Decision(
+    Grade(grade="MEDIUM", score=0.5, reason="the grader failed; see the span", source="fallback")
+)
 
 METERED_CALLS = {"acompletion", "aresponses", "anthropic_messages", "aembedding", "atext_completion"}
 """LiteLLM call types whose answers report tokens. The cost of others cannot be known beforehand."""
@@ -44,19 +52,21 @@ class Meter:
         self,
         settings: Settings,
         *,
-        grader: Grader,
+        pipeline: Pipeline,
         prices: PriceBook,
         store: CreditStore,
         charge_log: ChargeLog,
         tracing: Tracing,
+        metrics: GradeMetrics,
         chores: Sequence[Callable[[], None]] = (),
     ) -> None:
         self._settings = settings
-        self._grader = grader
+        self._pipeline = pipeline
         self.prices = prices
         self._store = store
         self._charge_log = charge_log
         self._tracer = tracing.tracer
+        self._metrics = metrics
         self._chores = chores
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -73,7 +83,12 @@ class Meter:
     # A call's beginning and end
 
     def open(
-        self, account: Account, surface: str, payload: Mapping[str, Any], headers: Mapping[str, str]
+        self,
+        account: Account,
+        policy: Policy,
+        surface: str,
+        payload: Mapping[str, Any],
+        headers: Mapping[str, str],
     ) -> Call:
         """Start a call's trace (inside the caller's, if a ``traceparent`` came along) and its session."""
         self.start_chores()
@@ -92,45 +107,57 @@ class Meter:
                 attr.SESSION_STEP: step,
             },
         )
-        return Call(account, surface, span, payload, session_id, step)
+        return Call(account, surface, span, payload, session_id, step, policy=policy)
 
     def close(self, call: Call, error: str = "") -> None:
-        """End a call's trace, once."""
+        """End a call and its trace, once. A call made on another's behalf shares its trace, which goes on."""
         if call.closed:
             return
         call.closed = True
         call.payload = {}
+        if call.parent:
+            return
         if error:
             call.span.set_status(Status(StatusCode.ERROR, error))
         call.span.end()
 
     # Grading
 
-    def grade_payload(self, payload: Mapping[str, Any], span: Span = INVALID_SPAN) -> Grade:
-        """Return a request's grade. A grader that fails grades MEDIUM and leaves an event on ``span``."""
+    async def decide(
+        self,
+        payload: Mapping[str, Any],
+        policy: Policy,
+        ask: Ask | None = None,
+        session_id: str = "",
+        span: Span = INVALID_SPAN,
+    ) -> Decision:
+        """Return a request's grade within its policy; a failure grades MEDIUM, with an event on ``span``."""
         try:
-            return self._grader.grade(grading.task_from(payload))
+            task = grading.task_from(payload)
+            decision = await self._pipeline.grade(task, policy.scope, policy.quality, ask, session_id)
         except Exception as error:
             # The type alone: an exception's text may quote the prompt.
             log.error("farthing: the grader failed (%s); the task counts as MEDIUM", type(error).__name__)
             span.add_event("farthing.grade.failed", {attr.ERROR_TYPE: type(error).__name__})
-            return FALLBACK_GRADE
+            decision = FALLBACK
+        return replace(decision, grade=policy.bounded(decision.grade))
 
-    def grade(self, call: Call) -> Grade:
-        """Return the call's grade, graded once."""
-        if call.grade is None:
+    async def grade(self, call: Call, ask: Ask | None = None) -> Decision:
+        """Return the call's grade, graded once. ``ask`` calls the judge, without it none is called."""
+        if call.decision is None:
             span = self._tracer.start_span("farthing grade", context=set_span_in_context(call.span))
-            call.grade = self.grade_payload(call.payload, call.span)
-            facts = {
-                attr.GRADE: call.grade.grade,
-                attr.GRADE_SCORE: call.grade.score,
-                attr.GRADE_SOURCE: call.grade.source,
-                attr.GRADE_REASON: call.grade.reason,
-            }
+            started = perf_counter()
+            session = call.session_id if call.routed else ""
+            call.decision = decision = await self.decide(call.payload, call.policy, ask, session, call.span)
+            grade = decision.grade
+            self._metrics.record(
+                grade.grade, grade.source, decision.layer, perf_counter() - started, decision.saved_s
+            )
+            facts = _grade_facts(decision, self._settings.grading.mode)
             span.set_attributes(facts)
             call.span.set_attributes(facts)
             span.end()
-        return call.grade
+        return call.decision
 
     # Money
 
@@ -149,7 +176,10 @@ class Meter:
         self._refuse_unknowable(call_type, deployment)
         if call_type not in METERED_CALLS:
             deployment = replace(deployment, price=None)  # let pass, and so its charge is unpriced
-        self.grade(call)
+        if call.kind == "inference":
+            await self.grade(call)
+        if call.routed and not call.policy.allows(deployment.tier):
+            raise errors.above_ceiling(deployment.tier, call.policy.ceiling)
         bound = await input_upper_bound_async(payload)
         if has_hidden_input(payload):
             bound = max(bound, _window(deployment))
@@ -306,6 +336,23 @@ class Meter:
         if outcome != "failed":
             self.close(call)
         return charge
+
+
+def _grade_facts(decision: Decision, mode: str) -> dict[str, str | float]:
+    grade = decision.grade
+    facts: dict[str, str | float] = {
+        attr.GRADE: grade.grade,
+        attr.GRADE_SCORE: grade.score,
+        attr.GRADE_SOURCE: grade.source,
+        attr.GRADE_REASON: grade.reason,
+        attr.GRADE_MODE: mode,
+        attr.INTENT: decision.intent,
+    }
+    if decision.layer:
+        facts |= {attr.GRADE_CACHE: decision.layer, attr.GRADE_SAVED: decision.saved_s}
+    if decision.judge_failure:
+        facts[attr.GRADE_JUDGE_FAILURE] = decision.judge_failure
+    return facts
 
 
 def _window(deployment: Deployment) -> int:

@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from farthing.proxy import told
 from farthing.proxy.calls import Call
@@ -16,8 +16,19 @@ from farthing.proxy.meter import Meter
 from farthing.proxy.usage import delta_text, field, finished, usage_of
 from farthing.settings import Settings
 from farthing.telemetry import Usage
+from farthing.telemetry.charge import Outcome
 
 _RESPONSES_END = {"response.completed", "response.incomplete", "response.failed"}
+
+
+class Observer(Protocol):
+    """Somebody who reads a stream along, such as the gate that checks it."""
+
+    def see(self, event: Any) -> None:
+        """Take the next chunk or event."""
+
+    def outcome(self) -> Outcome:
+        """Return how the attempt ended, now that its stream has come to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +38,20 @@ class _Watch:
     meter: Meter
     call: Call
     settings: Settings
+    observer: Observer | None
 
-    def see(self, text: str) -> None:
+    def see(self, event: Any) -> None:
+        if self.observer:
+            self.observer.see(event)
+        text = delta_text(event)
         if text and self.call.attempt:
             self.call.attempt.answered.append(text)
 
     async def settle(self, usage: Usage | None) -> dict[str, str]:
-        if self.call.attempt:
-            await self.meter.settle(self.call, self.call.attempt, usage)
+        attempt = self.call.attempt
+        if attempt and not attempt.ended:
+            outcome = self.observer.outcome() if self.observer else "ok"
+            await self.meter.settle(self.call, attempt, usage, outcome)
         return told.receipt(self.call, self.settings)
 
     async def cut(self) -> None:
@@ -47,10 +64,14 @@ class _Watch:
 
 
 async def metered(
-    meter: Meter, call: Call, stream: AsyncIterator[Any], settings: Settings
+    meter: Meter,
+    call: Call,
+    stream: AsyncIterator[Any],
+    settings: Settings,
+    observer: Observer | None = None,
 ) -> AsyncGenerator[Any, None]:
     """Pass a stream on and settle its call: to its usage at the end, to what was streamed if it is cut."""
-    watch = _Watch(meter, call, settings)
+    watch = _Watch(meter, call, settings, observer)
     surface = {"responses": _responses, "messages": _messages}.get(call.surface, _chat)
     try:
         async with aclosing(surface(watch, stream)) as items:
@@ -68,7 +89,7 @@ async def _chat(watch: _Watch, stream: AsyncIterator[Any]) -> AsyncGenerator[Any
     tail: list[Any] = []
     usage: Usage | None = None
     async for chunk in stream:
-        watch.see(delta_text(chunk))
+        watch.see(chunk)
         found = usage_of(chunk)
         usage = found or usage
         if finished(chunk):
@@ -84,6 +105,9 @@ async def _chat(watch: _Watch, stream: AsyncIterator[Any]) -> AsyncGenerator[Any
     receipt = await watch.settle(usage)
     if tail:
         tail[-1].farthing = receipt
+        if getattr(tail[-1], "provider_specific_fields", None) is None:
+            # Without it LiteLLM writes plain chunks by a short cut that leaves out fields it does not know.
+            tail[-1].provider_specific_fields = {}
     for held in tail:
         yield held
 
@@ -91,9 +115,11 @@ async def _chat(watch: _Watch, stream: AsyncIterator[Any]) -> AsyncGenerator[Any
 async def _responses(watch: _Watch, stream: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
     async for event in stream:
         if _kind(event) in _RESPONSES_END:
+            if watch.observer:
+                watch.observer.see(event)
             event.farthing = await watch.settle(usage_of(event))
         else:
-            watch.see(delta_text(event))
+            watch.see(event)
         yield event
     await watch.settle(None)  # it may end without a last event
 
@@ -115,7 +141,7 @@ async def _messages(watch: _Watch, stream: AsyncIterator[Any]) -> AsyncGenerator
         *frames, buffer = buffer.replace(b"\r\n", b"\n").split(b"\n\n")
         for frame in frames:
             event = _event(frame)
-            watch.see(delta_text(event))
+            watch.see(event)
             for holder in (event, event.get("message")):
                 usage = field(holder, "usage") if holder else None
                 if isinstance(usage, dict):

@@ -11,7 +11,11 @@ from farthing.settings import Settings
 
 
 def headers(call: Call, settings: Settings) -> dict[str, str]:
-    """Return the response headers of a call; the cost is there once it is settled."""
+    """Return the response headers of a call; the cost is there once it is settled.
+
+    After a climb they tell of the attempt that answered; the failed ones are charges of their own.
+    """
+    call = call.answering
     attempt = call.attempt
     if attempt is None:
         return {}

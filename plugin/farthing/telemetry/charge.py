@@ -82,6 +82,8 @@ class Charge:
     grade: str
     grade_score: float
     grade_source: str
+    intent: str
+    """Hex digest of the masked ask: calls that ask the same share it. It holds no text of theirs."""
     tier: str
     model: str
     """The model that answered; a stand-in's name says so, as in ``gpt-5 (stand-in)``."""

@@ -52,6 +52,7 @@ def charge_attributes(charge: Charge, *, mirror_gen_ai_cost: bool = False) -> di
         a.SURFACE: charge.surface,
         a.GRADE: charge.grade,
         a.GRADE_SOURCE: charge.grade_source,
+        a.INTENT: charge.intent,
         a.TIER: charge.tier,
         a.COST_CURRENCY: a.CURRENCY_USD,
         a.COST_PRICE_VERSION: charge.price_version,

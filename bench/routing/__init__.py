@@ -1,0 +1,1 @@
+"""The routing benchmark: how well a grader spends the strong tier, measured on public outcomes."""

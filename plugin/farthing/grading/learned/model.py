@@ -1,0 +1,85 @@
+"""The learned model: a few weighted measures, a level of the vocabulary, and a forest for multiple choice."""
+
+from dataclasses import dataclass
+from math import exp, tanh
+
+import numpy as np
+from numpy.typing import NDArray
+
+from farthing.grading.learned.features import INDEX, NAMES, Reading
+
+Floats = NDArray[np.float64]
+
+REACH = 3.0
+"""No measure counts beyond this many of its scales from its usual value."""
+SEGMENT_TOKENS = 24
+"""The level of the vocabulary is the median over stretches of about this many tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """Regression trees as arrays, one row a tree; a leaf's children are itself.
+
+    ``feature`` and ``threshold`` say where a node parts: ``values[feature] <= threshold`` goes left.
+    """
+
+    feature: NDArray[np.int16]
+    threshold: NDArray[np.float32]
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+    value: NDArray[np.float32]
+    roots: NDArray[np.int32]
+    depth: int
+
+    def predict(self, values: Floats) -> float:
+        """Return the mean of the trees' values."""
+        if not len(self.roots):
+            return 0.0
+        at = self.roots
+        single = values.astype(np.float32)
+        for _ in range(self.depth):
+            goes = single[self.feature[at]] <= self.threshold[at]
+            at = np.where(goes, self.left[at], self.right[at])
+        return float(self.value[at].mean())
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The parameters. ``slope`` and ``offset`` turn the sum into a probability that the cheap tier fails.
+
+    ``usual`` and ``scale`` are those of the measures, ``weights`` what each adds per scale; ``levels``
+    holds one figure per token. ``short`` and ``long`` bound what the text of an ask may add.
+    """
+
+    usual: Floats
+    scale: Floats
+    weights: Floats
+    levels: NDArray[np.float32]
+    forest: Forest
+    expert_limit: float
+    slope: float
+    offset: float
+
+    def parts(self, reading: Reading) -> dict[str, float]:
+        """Return what each measure adds to the sum, by name; ``vocabulary`` and ``options_expert`` last."""
+        z = np.clip((reading.values - self.usual) / self.scale, -REACH, REACH)
+        added = dict(zip(NAMES, (z * self.weights).tolist(), strict=True))
+        added["vocabulary"] = self.vocabulary(reading.tokens)
+        if reading.values[INDEX["options"]] >= 2:
+            limit = self.expert_limit
+            added["options_expert"] = limit * tanh(self.forest.predict(reading.values) / limit)
+        return added
+
+    def vocabulary(self, tokens: NDArray[np.int32]) -> float:
+        """Return the level of the ask's words: the median over its stretches, so that no one of them decides."""
+        if not len(tokens):
+            return 0.0
+        levels = self.levels[tokens]
+        parts = max(1, len(levels) // SEGMENT_TOKENS)
+        edges = np.linspace(0, len(levels), parts + 1).astype(np.int64)
+        means = np.add.reduceat(levels, edges[:-1]) / np.diff(edges)
+        return float(np.median(means))
+
+    def score(self, total: float) -> float:
+        """Return the score of a sum of parts: 0…1, strictly rising."""
+        return 1 / (1 + exp(-max(-30.0, min(30.0, self.slope * total + self.offset))))

@@ -1,0 +1,152 @@
+"""The climb: a cheap answer that fails its check is asked again of the next tier, through LiteLLM's router.
+
+The user sees one good answer. The failed attempt is charged as such (`failed_attempt`); the better answer is
+a call of its own on the same account. Where the next tier cannot be had — the balance is short, the tier is
+down, the key's ceiling is reached — the cheap answer goes out after all.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from farthing.grading.check import Answer, LearnedCheck, Verdict, answers_from, check_answer
+from farthing.proxy.calls import TOKEN, Call, Calls
+from farthing.proxy.feedback import Feedback
+from farthing.proxy.meter import Meter
+from farthing.settings import Settings
+from farthing.telemetry import attributes as attr
+
+log = logging.getLogger("farthing")
+
+ROUTER_METHODS = {
+    "chat": "acompletion",
+    "responses": "aresponses",
+    "messages": "aanthropic_messages",
+    "completions": "atext_completion",
+}
+"""By surface, the method of LiteLLM's router that asks a model."""
+
+_PASSED = Verdict(True)
+
+
+class Climber:
+    """Checks cheap answers and asks the next tier for better ones."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        meter: Meter,
+        calls: Calls,
+        learned: LearnedCheck,
+        feedback: Feedback,
+        router: Callable[[], Any],
+    ) -> None:
+        """``router`` returns LiteLLM's router, None while there is none."""
+        self._settings = settings
+        self._meter = meter
+        self._calls = calls
+        self._learned = learned
+        self._feedback = feedback
+        self._router = router
+
+    def may_climb(self, call: Call) -> bool:
+        """Return whether a bad answer of the call's attempt would be asked again."""
+        attempt = call.attempt
+        return (
+            attempt is not None
+            and call.routed
+            and call.surface in ROUTER_METHODS
+            and self._settings.grading.mode == "route"
+            and self._settings.grading.check.climb
+            and call.policy.next_tier(attempt.deployment.tier) is not None
+            and self._router() is not None
+        )
+
+    def check_response(self, call: Call, response: Any) -> Verdict:
+        """Return the verdict on a whole response, noted; of several answers the first bad one counts."""
+
+        def bad() -> Verdict:
+            verdicts = (self._check(call, answer) for answer in answers_from(response))
+            return next((verdict for verdict in verdicts if not verdict.ok), _PASSED)
+
+        return self.note(call, self.checked(call, bad))
+
+    def check_streamed(self, call: Call, answer: Answer) -> Verdict:
+        """Return the verdict on an answer that was streamed to its end, noted."""
+        return self.note(call, self.checked(call, lambda: self._check(call, answer)))
+
+    def _check(self, call: Call, answer: Answer) -> Verdict:
+        return check_answer(
+            call.payload,
+            answer,
+            min_token_probability=self._settings.grading.check.min_token_probability,
+            learned=self._learned,
+        )
+
+    @staticmethod
+    def checked(call: Call, check: Callable[[], Verdict]) -> Verdict:
+        """Return the verdict of ``check``; one that breaks passes and leaves an event on the call's span."""
+        try:
+            return check()
+        except Exception as error:
+            # The type alone: an exception's text may quote the answer.
+            log.error("farthing: the answer check failed (%s); the answer passes", type(error).__name__)
+            call.span.add_event("farthing.check.failed", {attr.ERROR_TYPE: type(error).__name__})
+            return _PASSED
+
+    def note(self, call: Call, verdict: Verdict) -> Verdict:
+        """Remember a verdict on the call's attempt and for its intent; return it."""
+        attempt = call.attempt
+        if attempt and attempt.verdict is None:
+            attempt.verdict = verdict
+            self._feedback.checked(call, attempt, verdict)
+        return verdict
+
+    async def climb(self, call: Call, data: Mapping[str, Any]) -> tuple[Call, Any] | None:
+        """Ask the next tier; return its call and its response or stream, None if it cannot be had.
+
+        ``data`` is the request as LiteLLM's hooks left it: what a guardrail masked stays masked.
+        """
+        attempt = call.attempt
+        tier = call.policy.next_tier(attempt.deployment.tier) if attempt else None
+        router = self._router()
+        if attempt is None or tier is None or router is None:
+            return None
+        child = call.child("inference", call.payload)
+        child.failed_tier = attempt.deployment.tier
+        facts = {attr.CLIMBED_FROM: attempt.deployment.tier, attr.TIER: tier}
+        if attempt.verdict:
+            facts |= {attr.CHECK_FAILURE: attempt.verdict.failure, attr.CHECK_REASON: attempt.verdict.reason}
+        call.span.add_event("farthing.climb", facts)
+        request = request_of(data) | {"model": getattr(self._settings.tiers, tier)}
+        self._calls.add(child, request)
+        try:
+            response = await getattr(router, ROUTER_METHODS[call.surface])(**request)
+        except Exception as error:
+            log.warning("farthing: the %s tier gave no better answer (%s)", tier, type(error).__name__)
+            call.span.add_event("farthing.climb.failed", {attr.ERROR_TYPE: type(error).__name__})
+            return None
+        call.climbed_to = child
+        return child, response
+
+    async def better(self, call: Call, data: Mapping[str, Any], response: Any) -> Any:
+        """Return ``response``, or the answer of a higher tier if it failed its check."""
+        while call.attempt and call.attempt.verdict and not call.attempt.verdict.ok:
+            climbed = await self.climb(call, data)
+            if climbed is None:
+                break
+            call, response = climbed
+        return response
+
+
+def request_of(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the client's own request, as parameters for the router."""
+    sent = (data.get("proxy_server_request") or {}).get("body") or {}
+    names = [name for name in sent if name in data and name not in ("metadata", "litellm_metadata")]
+    bucket = "litellm_metadata" if isinstance(data.get("litellm_metadata"), dict) else "metadata"
+    request = {name: data[name] for name in names}
+    request[bucket] = {**(data.get(bucket) or {})}
+    request[bucket].pop(TOKEN, None)
+    if bucket == "litellm_metadata" and isinstance(data.get("metadata"), dict):
+        request["metadata"] = data["metadata"]  # the client's own, which the provider may be sent
+    return request

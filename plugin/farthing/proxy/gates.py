@@ -1,0 +1,113 @@
+"""The gate of a stream: its beginning is held back until it passes its check, else the next tier streams.
+
+What can be told from a beginning (a refusal, prose where JSON was asked, a loop) is; a stream that ends
+behind its gate is checked whole. Once the gate is open nothing can be taken back, so a later failure only
+teaches the intent.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from farthing.grading.check import Verdict, check_prefix
+from farthing.grading.check.streamed import StreamedAnswer
+from farthing.proxy.calls import Call
+from farthing.proxy.climbing import Climber
+from farthing.proxy.meter import Meter
+from farthing.proxy.streams import metered
+from farthing.settings import Settings
+from farthing.telemetry.charge import Outcome
+
+
+class _Gate:
+    """Reads a stream along and says how it ended."""
+
+    def __init__(self, climber: Climber, call: Call) -> None:
+        self._climber, self._call = climber, call
+        self.answer = StreamedAnswer()
+        self.open = False
+        self.verdict: Verdict | None = None
+
+    def see(self, event: Any) -> None:
+        self.answer.add(event)
+
+    def outcome(self) -> Outcome:
+        self.verdict = self._climber.check_streamed(self._call, self.answer.answer())
+        return "ok" if self.open or self.verdict.ok else "failed"
+
+    def passes(self) -> bool:
+        """Return whether what has come so far may go out."""
+        if self.verdict is None:
+            verdict = self._climber.checked(
+                self._call,
+                lambda: check_prefix(self._call.payload, self.answer.text, self.answer.tool_names),
+            )
+            if not verdict.ok:
+                self._climber.note(self._call, verdict)
+            return verdict.ok
+        return self.verdict.ok
+
+
+async def guarded(
+    climber: Climber,
+    meter: Meter,
+    call: Call,
+    stream: AsyncIterator[Any],
+    data: Mapping[str, Any],
+    settings: Settings,
+) -> AsyncGenerator[Any, None]:
+    """Pass a stream on, settled and receipted, once its beginning is good enough; else a better one."""
+    check = settings.grading.check
+    if not (check.stream_prefix_chars and call.policy.check_streams and climber.may_climb(call)):
+        async for item in metered(meter, call, stream, settings):
+            yield item
+        return
+    if call.attempt:
+        call.attempt.guarded = True
+    gate = _Gate(climber, call)
+    items = metered(meter, call, stream, settings, gate)
+    held: list[Any] = []
+    pending: asyncio.Future[Any] | None = None
+    deadline = time.monotonic() + check.stream_prefix_s
+    try:
+        while gate.answer.chars < check.stream_prefix_chars or gate.verdict:
+            pending = asyncio.ensure_future(anext(items))
+            await asyncio.wait((pending,), timeout=max(0.0, deadline - time.monotonic()))
+            if not pending.done():
+                break  # slow: what is there so far must do
+            try:
+                held.append(pending.result())
+            except StopAsyncIteration:
+                pending = None
+                break
+            pending = None
+        if not gate.passes() and (climbed := await climber.climb(call, data)):
+            better, stream = climbed
+            if call.attempt:
+                await meter.settle(call, call.attempt, None, "failed")
+            await _stop(items, pending)
+            async for item in guarded(climber, meter, better, stream, data, settings):
+                yield item
+            return
+        gate.open = True
+        for item in held:
+            yield item
+        if pending:
+            with suppress(StopAsyncIteration):
+                yield await pending
+            pending = None
+        async for item in items:
+            yield item
+    finally:
+        await _stop(items, pending)
+        meter.close(call.root)
+
+
+async def _stop(items: AsyncGenerator[Any, None], pending: asyncio.Future[Any] | None) -> None:
+    if pending and not pending.done():
+        pending.cancel()
+        with suppress(asyncio.CancelledError, StopAsyncIteration, Exception):
+            await pending
+    await items.aclose()
