@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench lock clean
+.PHONY: help install demo test redis check bench routing train lock clean
 
 help: ## show these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -22,8 +22,12 @@ install: .venv/.installed ## make .venv with the farthing command and all it nee
 demo: install ## run the whole stack on scripted traffic, print the statement, stay up until Ctrl-C
 	$(BIN)/farthing demo
 
-test: install ## run all tests, on the real parts
+test: install redis ## run all tests, on the real parts
 	$(BIN)/python -m pytest
+
+redis: ## install redis-server from Debian's packages, if there is none (as root)
+	@command -v redis-server >/dev/null || { apt-get update -qq && apt-get install -qq -y redis-server; } \
+	  || { echo "The tests need redis-server: install your system's package of it, then make test."; exit 1; }
 
 check: install ## lint, formatting and strict types
 	$(BIN)/ruff check .
@@ -32,6 +36,13 @@ check: install ## lint, formatting and strict types
 
 bench: install ## measure the overhead of the proxy with and without Farthing
 	$(BIN)/python -m bench.overhead
+
+routing: install ## measure the grader beside its peers; DATA=folder of per-prompt outcomes
+	$(BIN)/python -m bench.routing --data $(DATA)
+
+train: install ## train grader and answer check anew from DATA, with their reports in docs/
+	$(BIN)/python -m bench.routing.train --data $(DATA)
+	$(BIN)/python -m bench.routing.train_check --data $(DATA)
 
 lock: install ## refresh requirements/lock.txt from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --all-extras --generate-hashes --universal --python-version 3.11 \

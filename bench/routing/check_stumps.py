@@ -43,7 +43,7 @@ def fit(
     weight: np.ndarray,
     offset: np.ndarray,
     signs: Mapping[str, int],
-    rounds: int = 200,
+    rounds: int = 400,
     rate: float = 0.1,
     ridge: float = 20.0,
 ) -> Stumps:

@@ -10,7 +10,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 from bench.routing.data import Floats, Source
 from farthing.grading.embedding import Embedder
 from farthing.grading.learned.features import INDEX, NAMES, Reader, Reading
-from farthing.grading.learned.model import REACH, Forest, Model
+from farthing.grading.learned.model import OPTIONS, Forest, Model, standard
 
 PRIOR = {
     "words": 0.05, "asks": 0.10, "also": 0.10, "again": 0.05, "quantifiers": 0.05, "names": 0.02,
@@ -73,6 +73,9 @@ def fit(sheets: Sequence[Sheet], own: Sheet, embedder: Embedder, trees: int = 12
     values = np.vstack([s.values for s in sheets])
     usual = values.mean(axis=0)
     scale = np.maximum(values.std(axis=0), 0.4)
+    asked = values[values[:, INDEX["options"]] >= 2][:, OPTIONS]
+    if len(asked):
+        usual[OPTIONS], scale[OPTIONS] = asked.mean(axis=0), np.maximum(asked.std(axis=0), 0.1)
     for name in STATE:
         usual[INDEX[name]], scale[INDEX[name]] = 0.0, 1.0
     weights, slope = _weights(sheets, usual, scale)
@@ -89,10 +92,6 @@ def totals(model: Model, readings: Sequence[Reading]) -> Floats:
     return np.array([sum(model.parts(reading).values()) for reading in readings])
 
 
-def _z(values: Floats, usual: Floats, scale: Floats) -> Floats:
-    return np.clip((values - usual) / scale, -REACH, REACH)
-
-
 def _target(source: Source) -> Floats:
     return source.gain + FAILURE_SHARE * (1 - source.local)
 
@@ -106,7 +105,7 @@ def _weights(sheets: Sequence[Sheet], usual: Floats, scale: Floats) -> tuple[Flo
     moment = np.zeros(len(names))
     slopes: list[tuple[float, float]] = []
     for s in sheets:
-        z = _z(s.values, usual, scale)[:, columns]
+        z = standard(s.values, usual, scale)[:, columns]
         y = _target(s.source)
         z, y = z - z.mean(axis=0), y - y.mean()
         base = z @ prior
@@ -135,7 +134,7 @@ def _forest(sheets: Sequence[Sheet], gains: Floats, usual: Floats, scale: Floats
         rows = s.values[:, INDEX["options"]] >= 2
         if rows.sum() < 100:
             continue
-        left = _target(s.source) - _z(s.values, usual, scale) @ gains
+        left = _target(s.source) - standard(s.values, usual, scale) @ gains
         x.append(s.values[rows])
         y.append(left[rows] - left[rows].mean())
         groups.append(s.source.groups[rows])
@@ -146,6 +145,8 @@ def _forest(sheets: Sequence[Sheet], gains: Floats, usual: Floats, scale: Floats
     columns = [i for i, name in enumerate(NAMES) if name not in STATE and name not in _NOT_TREES]
     names = sorted(set(group))
     guess = np.zeros(len(target))
+    if not trees:
+        return _none()
     folds = 5 if len(names) >= 5 else len(names)
     if folds < 2:
         return _none()

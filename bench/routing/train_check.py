@@ -95,9 +95,9 @@ def _words(text: str) -> list[str]:
 
 
 MAY_ONLY_HURT = _words(
-    """false_sums any_false_sum unused_numbers any_unused foreign_operands any_foreign unfinished final_elsewhere
-    fraction_of_thing final_rounded long_decimals hedges corrections not_operands dangling operation_mismatch
-    asked_words_missing asked_unit_missing ask_numbers ask_words comparisons shares rates conditions"""
+    """false_sums unused_numbers unfinished final_elsewhere fraction_of_thing final_rounded long_decimals hedges
+    not_operands dangling operation_mismatch asked_words_missing ask_numbers ask_words comparisons shares
+    conditions"""
 )
 """Features by which an answer may not seem better the more there is of them."""
 SIGNS = dict.fromkeys(MAY_ONLY_HURT, -1) | {"final_from_sum": 1}
@@ -226,7 +226,7 @@ def measure(answers: dict[str, Answers]) -> tuple[list[str], dict[str, np.ndarra
     for name, other in (("mixtral", "gpt4"), ("gpt4", "mixtral")):
         cases[f"{name} → {other}, other questions"] = ([answers[name]], answers[other])
     lines = [
-        "| trained on → tested on | answers | AUC | AUC, misread labels left out | answer length | random | ECE |",
+        "| trained on → tested on | answers | AUC | AUC without misread labels | length | random | ECE |",
         "|---|---|---|---|---|---|---|",
     ]
     found = {}
@@ -239,7 +239,8 @@ def measure(answers: dict[str, Answers]) -> tuple[list[str], dict[str, np.ndarra
         length = auc(-test.chars[at].astype(float), test.right[at])[0]
         chance = auc(np.random.default_rng(1).random(at.sum()), test.right[at])[0]
         lines.append(
-            f"| {case} | {at.sum()} | {area:.3f} ({low:.3f}–{high:.3f}) | {cleaned:.3f} ({clow:.3f}–{chigh:.3f})"
+            f"| {case} | {at.sum()} | {area:.3f} ({low:.3f}–{high:.3f})"
+            f" | {cleaned:.3f} ({clow:.3f}–{chigh:.3f})"
             f" | {length:.3f} | {chance:.3f} | {ece(probability[at], test.right[at]):.3f} |"
         )
     threshold = pick_threshold(
@@ -286,7 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     content = {
         "format": FORMAT,
         "version": VERSION,
-        "trained_on": "lm-sys/RouteLLM @ 0b64fdaf, GSM8K answers of mixtral-8x7b and gpt-4-1106 (Apache-2.0; MIT)",
+        "trained_on": "lm-sys/RouteLLM @ 0b64fdaf, GSM8K answers of two models (Apache-2.0; MIT)",
         "features": list(NAMES),
         "base": model.base,
         "shapes": {name: {"cuts": cuts, "values": values} for name, (cuts, values) in model.shapes.items()},
@@ -341,8 +342,8 @@ questions tested. In the transfer rows the model tested is one whose answers wer
 probability is for a model that is as often right as the two of the data on average: of a weaker one the
 answers are doubted too seldom, of a stronger one too often, which the ECE shows; the order (AUC) is not
 touched by it. The
-threshold {threshold:.2f} (bold) is the highest of the 0.05 steps at which {LEAST:.0%} of the doubted answers are
-wrong, on average over the two models.
+threshold {threshold:.2f} (bold) is the highest of the 0.05 steps at which {LEAST:.0%} of the doubted answers
+are wrong, on average over the two models.
 
 """.replace("{LEAST:.0%}", f"{LEAST_PRECISION:.0%}")
 

@@ -24,7 +24,8 @@ def test_the_demo_reports_figures_that_agree(tmp_path):
     assert found["reconciled"] is True
     assert found["outbox_left"] == found["unpriced"] == 0
     assert found["denied"] == 3
-    assert found["ledger_rows"] == found["requests"] - found["denied"]
+    answered = found["requests"] - found["denied"]
+    assert found["ledger_rows"] == answered + found["failed_attempts"]
     assert Decimal(found["billed_usd"]) > 0
     assert Decimal(found["baseline_usd"]) > Decimal(found["billed_usd"])
     assert len(found["balances"]) >= 5

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -21,8 +22,8 @@ from farthing.grading.task import Task, task_from
 LOW = Remembered(0.2, "LOW", "learned", "learned: short ask")
 HIGH = Remembered(0.9, "HIGH", "judge", "judge: several steps")
 REQUEST_S = 0.02
-LATE_S = 0.06
-"""What a request may take in all when it waits 20 ms for Redis, on a busy machine."""
+LATE_S = 0.4
+"""What a request may take at worst on a busy machine: the client's own time limit is a second."""
 
 
 class Server:
@@ -208,15 +209,16 @@ async def test_redis_killed_the_memory_answers_in_time_and_restarted_it_is_share
     await second.connected()
     server.kill()
 
-    slowest = 0.0
+    times = []
     for step in range(50):
         hit, seconds = await timed(first.cache.exact(first.key(f"new ask {'x' * step}")))
         assert hit is None
-        slowest = max(slowest, seconds)
+        times.append(seconds)
         await first.put(f"graded while away {'x' * step}", HIGH)
         assert await first.exact(f"graded while away {'x' * step}") == HIGH
         assert await first.exact("known before") == LOW
-    assert slowest < LATE_S
+    assert max(times) < LATE_S
+    assert statistics.median(times) < REQUEST_S / 4
     assert first.cache.stats.shared == "down"
     await first.cache.forget(first.key("graded while away"))
 
@@ -241,15 +243,15 @@ async def test_a_redis_that_freezes_costs_the_requests_under_way_their_patience_
     started = time.perf_counter()
     hits = await asyncio.gather(*(gateway.exact(f"under way {'x' * at}") for at in range(16)))
     assert hits == [None] * 16
-    assert REQUEST_S * 0.9 < time.perf_counter() - started < 2 * LATE_S
+    assert REQUEST_S * 0.9 < time.perf_counter() - started < LATE_S
     times = [(await timed(gateway.cache.exact(gateway.key("next"))))[1] for _ in range(20)]
-    assert max(times) < REQUEST_S / 2
+    assert statistics.median(times) < REQUEST_S / 4
     server.thaw()
 
     async def is_up() -> bool:
         return gateway.cache.stats.shared == "up"
 
-    await until(is_up, within_s=6)  # sixteen failures of one cause do not make the pause long
+    await until(is_up)  # sixteen failures of one cause do not make the pause long
     await gateway.cache.close()
 
 
@@ -259,7 +261,7 @@ async def test_a_redis_that_is_away_from_the_start_costs_nothing() -> None:
         silent.listen()
         gateway = Gateway(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
         times = [(await timed(gateway.cache.exact(gateway.key("ask"))))[1] for _ in range(20)]
-        assert max(times) < REQUEST_S
+        assert statistics.median(times) < REQUEST_S / 4
         await gateway.put("ask", LOW)
         assert await gateway.exact("ask") == LOW
         assert gateway.cache.stats.shared == "down"

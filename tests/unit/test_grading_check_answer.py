@@ -15,7 +15,7 @@ JSON = st.recursive(
         | st.dictionaries(
             st.sampled_from(
                 """choices output content message type text tool_calls function name usage arguments input
-            finish_reason logprobs token_logprobs stop_reason status""".split()  # noqa: SIM905
+            finish_reason logprobs token_logprobs stop_reason status""".split()
             )
             | st.text(max_size=5),
             inner,

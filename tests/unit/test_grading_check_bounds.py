@@ -19,8 +19,8 @@ JSON = st.recursive(
     max_leaves=20,
 )
 FIELDS = st.sampled_from(
-    """messages input prompt system tools functions tool_choice function_call text response_format output_format
-    output_config max_tokens max_output_tokens""".split()  # noqa: SIM905
+    """messages input prompt system tools functions tool_choice function_call text response_format
+    output_format output_config max_tokens max_output_tokens""".split()
 )
 NESTED = st.recursive(
     JSON,

@@ -64,8 +64,8 @@ def test_features_name_what_is_wrong() -> None:
     good = dict(zip(NAMES, row(QUESTION, GOOD) or [], strict=True))
     false = dict(zip(NAMES, row(QUESTION, FALSE_SUM) or [], strict=True))
     unused = dict(zip(NAMES, row(QUESTION, UNUSED) or [], strict=True))
-    assert (good["any_false_sum"], false["any_false_sum"]) == (0, 1)
-    assert (good["any_unused"], unused["any_unused"]) == (0, 1)
+    assert good["false_sums"] == 0 < false["false_sums"]
+    assert good["unused_numbers"] == 0 < unused["unused_numbers"]
     assert (good["operation_mismatch"], unused["operation_mismatch"]) == (0, 1)
 
 

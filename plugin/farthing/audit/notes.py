@@ -45,7 +45,6 @@ class Facts:
 
     source: Literal["file", "ledger"]
     days: int | None = None
-    last: int | None = None
     other_nano: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
 

@@ -143,6 +143,7 @@ def _json(summary: Summary, facts: Facts, said: Sequence[str], excerpts: bool) -
     document = {
         "answer": headline(summary, facts),
         "source": facts.source,
+        "days": facts.days,
         "currency": "USD",
         "calls": total.calls,
         "assessed": total.assessed,

@@ -61,7 +61,7 @@ def audit(options: AuditOptions, settings: Settings) -> str:
     if options.file is None:
         days = LEDGER_DAYS if options.days is None else options.days
         found = read_ledger(settings.ledger, now - timedelta(days=days), options.last)
-        facts = Facts(source="ledger", days=days, last=options.last, other_nano=found.other_nano)
+        facts = Facts(source="ledger", days=days, other_nano=found.other_nano)
         return _report(found.calls, replace(tariff, climbs=found.climbs), facts, options, settings)
     told = _Told(options.file)
     calls = told.kept(read_file(options.file, told.bad))
@@ -69,7 +69,7 @@ def audit(options: AuditOptions, settings: Settings) -> str:
         calls = told.since(calls, now - timedelta(days=options.days))
     if options.last is not None:
         calls = _newest(calls, options.last)
-    facts = Facts(source="file", days=options.days, last=options.last, left_out=told.left_out)
+    facts = Facts(source="file", days=options.days, left_out=told.left_out)
     return _report(calls, tariff, facts, options, settings)
 
 

@@ -31,6 +31,8 @@ class Report:
     charges_usd: str
     settled_usd: str
     ledger_rows: int
+    """Charges: one per answered request, and one per attempt whose answer failed its check."""
+    failed_attempts: int
     outbox_left: int
     unpriced: int
     denied: int
@@ -87,6 +89,7 @@ def collect(
         charges_usd=usd_text(charges_nano),
         settled_usd=usd_text(settled_nano),
         ledger_rows=ledger.rows,
+        failed_attempts=int(client.command("SELECT count() FROM charges_final WHERE kind = 'failed_attempt'")),
         outbox_left=left,
         unpriced=ledger.unpriced,
         denied=sum(answer.status == 402 for answer in answers),

@@ -60,7 +60,7 @@ class Pipeline:
             name = decision.grade.grade
             retry = self._retries.seen(session_id, intent, task, name, time.monotonic())
             if retry:
-                self._outcomes.record(scope, intent, retry.grade, "retry", False)
+                self._outcomes.record(scope, retry.intent, retry.grade, "retry", False)
         return decision
 
     def _recalled(self, hit: Hit, intent: str, started: float) -> Decision:

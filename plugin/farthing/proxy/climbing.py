@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from farthing.grading.check import Answer, LearnedCheck, Verdict, answers_from, check_answer
-from farthing.proxy.calls import TOKEN, Call, Calls
+from farthing.proxy.calls import TOKEN, Attempt, Call, Calls
 from farthing.proxy.feedback import Feedback
 from farthing.proxy.meter import Meter
 from farthing.settings import Settings
@@ -103,31 +103,37 @@ class Climber:
         return verdict
 
     async def climb(self, call: Call, data: Mapping[str, Any]) -> tuple[Call, Any] | None:
-        """Ask the next tier; return its call and its response or stream, None if it cannot be had.
+        """Ask the next tier that can be had; return its call and its response or stream, None if none can.
 
         ``data`` is the request as LiteLLM's hooks left it: what a guardrail masked stays masked.
         """
-        attempt = call.attempt
-        tier = call.policy.next_tier(attempt.deployment.tier) if attempt else None
-        router = self._router()
-        if attempt is None or tier is None or router is None:
+        attempt, router = call.attempt, self._router()
+        if attempt is None or router is None:
             return None
-        child = call.child("inference", call.payload)
-        child.failed_tier = attempt.deployment.tier
+        tier = attempt.deployment.tier
+        while tier := call.policy.next_tier(tier) or "":
+            child = call.child("inference", call.payload)
+            child.failed_tier = attempt.deployment.tier
+            self._tell(call, attempt, tier)
+            request = request_of(data) | {"model": getattr(self._settings.tiers, tier)}
+            self._calls.add(child, request)
+            try:
+                response = await getattr(router, ROUTER_METHODS[call.surface])(**request)
+            except Exception as error:
+                log.warning("farthing: the %s tier gave no better answer (%s)", tier, type(error).__name__)
+                facts = {attr.TIER: tier, attr.ERROR_TYPE: type(error).__name__}
+                call.span.add_event("farthing.climb.failed", facts)
+            else:
+                call.climbed_to = child
+                return child, response
+        return None
+
+    @staticmethod
+    def _tell(call: Call, attempt: Attempt, tier: str) -> None:
         facts = {attr.CLIMBED_FROM: attempt.deployment.tier, attr.TIER: tier}
         if attempt.verdict:
             facts |= {attr.CHECK_FAILURE: attempt.verdict.failure, attr.CHECK_REASON: attempt.verdict.reason}
         call.span.add_event("farthing.climb", facts)
-        request = request_of(data) | {"model": getattr(self._settings.tiers, tier)}
-        self._calls.add(child, request)
-        try:
-            response = await getattr(router, ROUTER_METHODS[call.surface])(**request)
-        except Exception as error:
-            log.warning("farthing: the %s tier gave no better answer (%s)", tier, type(error).__name__)
-            call.span.add_event("farthing.climb.failed", {attr.ERROR_TYPE: type(error).__name__})
-            return None
-        call.climbed_to = child
-        return child, response
 
     async def better(self, call: Call, data: Mapping[str, Any], response: Any) -> Any:
         """Return ``response``, or the answer of a higher tier if it failed its check."""

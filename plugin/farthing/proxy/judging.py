@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 from farthing.grading.check import answers_from
-from farthing.grading.judge import Ask, JudgeRequest
+from farthing.grading.judge import Ask, DeclinedError, JudgeRequest
 from farthing.proxy.calls import Call, Calls
+from farthing.proxy.errors import RefusedCallError
 from farthing.proxy.meter import Meter
 from farthing.settings import JudgeSettings
 
@@ -43,6 +44,9 @@ class Judging:
             self._calls.add(grading, data)
             try:
                 answers = answers_from(await router.acompletion(**data))
+            except RefusedCallError as refused:
+                # The account's own trouble: the judge is not to rest for others because of it.
+                raise DeclinedError(refused.message) from None
             except asyncio.CancelledError:
                 # Its time is up; what it was sent may be billed all the same.
                 if grading.attempt:

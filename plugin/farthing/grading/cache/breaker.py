@@ -23,7 +23,9 @@ class Breaker:
     def failed(self) -> None:
         """Open after a failed call. Many may fail of one cause: only the first counts for the pause."""
         self.failures += 1
-        if not self.open:
+        if self.open:
+            self.pause_s = max(self.pause_s, FIRST_PAUSE_S)
+        else:
             self.open = True
             settled = self._clock() - self._closed_at >= SETTLED_S
             self.pause_s = FIRST_PAUSE_S if settled else self._longer()

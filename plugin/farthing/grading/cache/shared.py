@@ -77,7 +77,8 @@ class SharedCache:
         self._tasks: list[asyncio.Task[None]] = []
         self._asking: set[asyncio.Future[tuple[bytes | None, int]]] = set()
         self._closed = False
-        self._seen = "0"
+        self._seen: str | bytes = "0"
+        self._trimmed = float("-inf")
         self._hits = self._ignored = 0
         self._client = self._connect()
 
@@ -189,12 +190,14 @@ class SharedCache:
     async def close(self) -> None:
         """Write out what is under way, for a short time, and let go of all connections."""
         self._closed = True
-        tasks: list[asyncio.Future[Any]] = [*self._tasks, *self._asking]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=_BACKGROUND_S)
-        self._tasks = []
+        if self._loop is asyncio.get_running_loop():
+            tasks: list[asyncio.Future[Any]] = [*self._tasks, *self._asking]
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=_BACKGROUND_S)
+        else:  # the loop of before has ended, and with it its tasks and connections
+            self._client = self._connect()
         with contextlib.suppress(*_AWAY):
             async with asyncio.timeout(_BACKGROUND_S):
                 while self._writes:
@@ -246,9 +249,9 @@ class SharedCache:
             except _AWAY:
                 self._breaker.probe_failed()
                 return
-        self._wake.clear()
         while self._writes:
             await self._flush()
+        self._wake.clear()
         # Only now: an entry forgotten while Redis was away must not be read from it once more.
         self._breaker.succeeded()
         self._well.set()
@@ -271,22 +274,20 @@ class SharedCache:
                 self._writes.popleft()
 
     async def _following(self) -> None:
-        """Follow the stream: what others put and forget happens here too."""
-        trimmed = 0.0
+        """Follow the stream by one read: what others put and forget happens here too."""
         await self._well.wait()
-        while True:
-            now = time.monotonic()
-            if now - trimmed > _TRIM_S:
-                trimmed = now
-                oldest = round((time.time() - self._ttl_s) * 1_000)
-                await self._client.xtrim(_STREAM, minid=max(0, oldest), approximate=False)
-            wait_ms = round(_FOLLOW_S * 1_000)
-            found: Any = await self._client.xread({_STREAM: self._seen}, count=_BATCH, block=wait_ms)
-            for _, events in found or ():
-                for event, fields in events:
-                    self._seen = event
-                    self._apply(event, fields)
-            await asyncio.sleep(0)
+        now = time.monotonic()
+        if now - self._trimmed > _TRIM_S:
+            self._trimmed = now
+            oldest = round((time.time() - self._ttl_s) * 1_000)
+            await self._client.xtrim(_STREAM, minid=max(0, oldest), approximate=False)
+        wait_ms = round(_FOLLOW_S * 1_000)
+        found: Any = await self._client.xread({_STREAM: self._seen}, count=_BATCH, block=wait_ms)
+        for _, events in found or ():
+            for event, fields in events:
+                self._seen = event
+                self._apply(event, fields)
+        await asyncio.sleep(0)
 
     def _apply(self, event: bytes, fields: dict[bytes, bytes]) -> None:
         record = record_of(fields or {})

@@ -21,20 +21,13 @@ _MANY = 200
 """Numbers of the working that are kept in mind while it is followed."""
 
 NAMES = (
-    "no_sums",
-    "sums",
     "false_sums",
-    "any_false_sum",
-    "foreign_operands",
-    "any_foreign",
     "not_operands",
     "dangling",
     "operand_repeats",
     "unused_numbers",
-    "any_unused",
     "steps_per_number",
     "unfinished",
-    "no_final",
     "final_from_sum",
     "final_elsewhere",
     "final_in_ask",
@@ -42,16 +35,10 @@ NAMES = (
     "final_rounded",
     "final_small",
     "final_size",
-    "last_plus",
-    "last_minus",
-    "last_times",
-    "last_divide",
     "operation_mismatch",
     "asked_words_missing",
-    "asked_unit_missing",
     "long_decimals",
     "hedges",
-    "corrections",
     "unknowns",
     "answer_words",
     "answer_to_ask",
@@ -59,7 +46,6 @@ NAMES = (
     "ask_words",
     "comparisons",
     "shares",
-    "rates",
     "conditions",
 )
 """Names of the features, in the order of a row."""
@@ -113,22 +99,15 @@ def _of_sums(case: _Case) -> dict[str, float]:
     """Are the sums true, and do they use what is given and what came before?"""
     sums, given, operands = case.sums, case.distinct, case.operands
     false = sum(not statement.true for statement in sums)
-    foreign = _foreign(case)
     used = set(case.said[:_MANY]) | set(_numbers_in_words(case.lower))
     unused = sum(not _among(number, used) for number in given)
     calculated = {*operands, *(operand * 100 for operand in operands)}
     return {
-        "no_sums": float(not sums),
-        "sums": math.log1p(len(sums)),
         "false_sums": false / max(1, len(sums)),
-        "any_false_sum": float(false > 0),
-        "foreign_operands": foreign / (1 + len(sums)),
-        "any_foreign": float(foreign > 0),
         "not_operands": sum(not _among(n, calculated) for n in given) / len(given) if sums else 0.0,
         "dangling": min(4.0, float(_dangling(sums))),
         "operand_repeats": 1 - len(set(operands)) / len(operands) if operands else 0.0,
         "unused_numbers": unused / len(given),
-        "any_unused": float(unused > 0),
         "steps_per_number": math.log((len(sums) + 1) / (len(case.given) + 1)),
     }
 
@@ -141,7 +120,6 @@ def _of_the_end(case: _Case) -> dict[str, float]:
     largest = max(map(abs, case.given))
     return {
         "unfinished": float(wording.ENDING.search(case.answer.rstrip()[-200:]) is None),
-        "no_final": float(wording.FINAL.search(case.lower) is None),
         "final_from_sum": float(bool(results) and _close(final, results[-1])),
         "final_elsewhere": float(bool(results) and not _among(final, set(results))),
         "final_in_ask": float(final in case.distinct),
@@ -158,20 +136,14 @@ def _of_what_is_asked(case: _Case) -> dict[str, float]:
     last = case.sums[-1].operators[-1:] if case.sums else ""
     wanted = set(wording.WORDS.findall(question)) - wording.COMMON
     ending = set(wording.WORDS.findall(case.lower[-250:]))
-    unit = wording.UNIT.search(question)
     mismatch = False
     if last and wording.LESS.search(question):
         mismatch = last != "-"
     elif last and wording.TOTAL.search(question):
         mismatch = last in "-/"
     return {
-        "last_plus": float(last == "+"),
-        "last_minus": float(last == "-"),
-        "last_times": float(last == "*"),
-        "last_divide": float(last == "/"),
         "operation_mismatch": float(mismatch),
         "asked_words_missing": len(wanted - ending) / len(wanted) if wanted else 0.0,
-        "asked_unit_missing": float(unit is not None and not any(w.startswith(unit[1][:4]) for w in ending)),
     }
 
 
@@ -180,7 +152,6 @@ def _of_wording(case: _Case) -> dict[str, float]:
     return {
         "long_decimals": min(3.0, float(_count(wording.DECIMALS, case.answer))),
         "hedges": math.log1p(_count(wording.HEDGES, case.lower)),
-        "corrections": math.log1p(_count(wording.CORRECTIONS, case.lower)),
         "unknowns": math.log1p(_count(wording.UNKNOWNS, case.answer)),
         "answer_words": math.log1p(case.words),
         "answer_to_ask": math.log((case.words + 5) / (ask_words + 5)),
@@ -188,22 +159,8 @@ def _of_wording(case: _Case) -> dict[str, float]:
         "ask_words": math.log1p(ask_words),
         "comparisons": math.log1p(_count(wording.COMPARES, case.ask)),
         "shares": math.log1p(_count(wording.SHARES, case.ask)),
-        "rates": math.log1p(_count(wording.RATES, case.ask)),
         "conditions": math.log1p(_count(wording.CONDITIONS, case.ask)),
     }
-
-
-def _foreign(case: _Case) -> int:
-    """Count operands that are neither given, nor well known, nor come to earlier."""
-    given = case.distinct
-    seen = given | wording.KNOWN | {n / 100 for n in given} | {1 - n / 100 for n in given}
-    count = 0
-    for statement in case.sums:
-        count += sum(not _among(operand, seen) for operand in statement.operands)
-        seen |= {statement.left, statement.right, *statement.operands}
-        if len(seen) > _MANY:
-            break
-    return count
 
 
 def _dangling(sums: Sequence[Statement]) -> int:

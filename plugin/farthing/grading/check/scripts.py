@@ -48,6 +48,11 @@ _TRANSLITERATED = re.compile(r"\b(?:romani[sz]\w*|romaji|pinyin|transliterat\w*|
 _TRANSLATES = re.compile(
     r"\b(?:translat\w*|language|übersetz\w*|tradui\w*|traduc\w*|traduz\w*|перевед\w*|перевод\w*)\b|翻译|翻訳|번역"
 )
+_EUROPEAN = re.compile(
+    r"\b(?:the|is|are|of|and|to|in|for|what|how|why|you|my|this|that|with"
+    r"|le|les|des|est|une|que|pour|der|das|und|ist|ein|nicht|los|una|para|con|por|che|per|sono|não|uma)\b"
+)
+"""Words that tell a European language from another one written in Latin letters ("aap kaise ho")."""
 _FEWEST = 40
 """Letters below which the script of a text tells nothing."""
 
@@ -81,7 +86,7 @@ def wrong_script(text: str, ask: str, rest: str) -> str:
     """Return why the script of an answer contradicts what was asked; empty if it does not.
 
     ``ask`` is the user's turn, ``rest`` everything else of the conversation. Without a language asked
-    for, only a change of script counts: a conversation wholly in Latin letters, answered in another.
+    for, only a change of script counts: a conversation in a European language, answered in another script.
     """
     letters, got = shares(text)
     if letters < _FEWEST:
@@ -95,7 +100,11 @@ def wrong_script(text: str, ask: str, rest: str) -> str:
     spoken, used = shares(said)
     if spoken < 20 or used.get("latin", 0.0) < 1.0 or got.get("latin", 0.0) > 0.3:
         return ""
-    if _NAMED.search(said.lower()) or _TRANSLATES.search(said.lower()):
+    if (
+        len(_EUROPEAN.findall(ask.lower())) < 2
+        or _NAMED.search(said.lower())
+        or _TRANSLATES.search(said.lower())
+    ):
         return ""
     return "the answer is in another script than the conversation"
 

@@ -18,7 +18,7 @@ def check_tools(wanted: Wanted, calls: Sequence[ToolCall]) -> Verdict:
         return verdict
     for call in calls[:MAX_CALLS]:
         if not call.free_text:
-            verdict = _arguments(call, (wanted.tools or {}).get(call.name))
+            verdict = _arguments(call, wanted.tools.get(call.name))
         if not verdict.ok:
             return verdict
     return OK
@@ -28,9 +28,7 @@ def check_names(wanted: Wanted, names: Sequence[str]) -> Verdict:
     """Return whether tools of these names may be called."""
     if names and wanted.calls_forbidden:
         return failed("unknown_tool", "a tool was called though tool_choice forbids it")
-    if wanted.tools is None:
-        return OK
-    if any(name not in wanted.tools for name in names):
+    if not wanted.tools_open and any(name not in wanted.tools for name in names):
         return failed("unknown_tool", f"a tool was called that is not among the {len(wanted.tools)} offered")
     if wanted.call_named in wanted.tools and names and wanted.call_named not in names:
         return failed("unknown_tool", "another tool was called than tool_choice names")

@@ -1,7 +1,7 @@
 """What a request asks of its answer, read from the body of any surface."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from farthing.grading.shapes import get, turns_of
 
@@ -21,8 +21,10 @@ class Wanted:
     json: bool = False
     """The answer must be JSON by the API's own setting, not just by the prompt's words."""
     schema: object = None
-    tools: Mapping[str, object] | None = None
-    """Names of the offered tools with their parameter schemas; None if they cannot be told."""
+    tools: Mapping[str, object] = field(default_factory=dict)
+    """Names of the offered tools with their parameter schemas."""
+    tools_open: bool = False
+    """Tools of other names may be called too: the server expands some, or there are too many to read."""
     call_required: bool = False
     call_named: str = ""
     calls_forbidden: bool = False
@@ -39,13 +41,15 @@ def wanted_from(payload: Mapping[str, object]) -> Wanted:
     at = asks[-1] if asks else len(turns)
     as_json, schema = _json_format(payload)
     required, named, forbidden = _choice(payload)
+    tools, tools_open = _tools(payload)
     return Wanted(
         ask=turns[at].text if asks else "",
         system="\n".join(turn.text for turn in turns[:64] if turn.role == "system"),
         past="\n".join(turn.text for turn in turns[max(0, at - 16) : at] if turn.role != "system"),
         json=as_json,
         schema=schema,
-        tools=_tools(payload),
+        tools=tools,
+        tools_open=tools_open,
         call_required=required,
         call_named=named,
         calls_forbidden=forbidden,
@@ -80,22 +84,23 @@ def _schema_of(model: type) -> object:
         return None
 
 
-def _tools(payload: Mapping[str, object]) -> Mapping[str, object] | None:
+def _tools(payload: Mapping[str, object]) -> tuple[Mapping[str, object], bool]:
     offered: dict[str, object] = {}
+    more = False
     for field in ("tools", "functions"):
         tools = payload.get(field)
         if not isinstance(tools, list | tuple):
             continue
-        if len(tools) > MAX_TOOLS:
-            return None
-        for tool in tools:
+        more = more or len(tools) > MAX_TOOLS
+        for tool in tools[:MAX_TOOLS]:
             function = get(tool, "function") or get(tool, "custom") or tool
             name = get(function, "name")
             if not isinstance(name, str) or not name or get(tool, "type") in ("mcp", "namespace"):
-                return None  # a tool that the server expands: names of its own
+                more = True  # a tool that the server runs or expands: names of its own
+                continue
             schema = get(function, "parameters")
             offered[name] = schema if schema is not None else get(function, "input_schema")
-    return offered
+    return offered, more
 
 
 def _choice(payload: Mapping[str, object]) -> tuple[bool, str, bool]:

@@ -10,8 +10,8 @@ def _words(text: str) -> list[str]:
 
 
 _UNITS = _words(
-    """one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-    eighteen nineteen"""
+    """one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+    seventeen eighteen nineteen"""
 )
 _TENS = _words("twenty thirty forty fifty sixty seventy eighty ninety")
 IN_WORDS: dict[str, float] = (
@@ -20,10 +20,6 @@ IN_WORDS: dict[str, float] = (
     | {"twice": 2.0, "double": 2.0, "triple": 3.0, "dozen": 12.0, "half": 2.0, "third": 3.0, "quarter": 4.0}
 )
 """Numbers written as words."""
-KNOWN = frozenset(
-    (0.0, 1.0, 2.0, 3.0, 4.0, 7.0, 10.0, 12.0, 24.0, 30.0, 52.0, 60.0, 100.0, 365.0, 1000.0, 0.5, 0.25)
-)
-"""Numbers that may be used without being given: of the calendar, the clock, shares and dozens."""
 
 QUESTION = re.compile(
     r"\bhow (?:much|many|long|far|old|tall|heavy|fast|often|big|deep|high|wide|large)\b"
@@ -38,12 +34,11 @@ CODE = re.compile(r"```|\b(?:def|import|function|SELECT|class)\b[ (]")
 
 HOW_MANY = re.compile(r"\bhow many\b")
 MEASURED = re.compile(
-    r"\bhow many (?:more |total |fewer )?(?:hours|minutes|seconds|days|weeks|months|years|dollars|cents|pounds"
-    r"|ounces|miles|kilomet\w+|met\w+|feet|inches|yards|gallons|lit\w+|cups|grams|kilograms|kg|tons|calories"
+    r"\bhow many (?:more |total |fewer )?(?:hours|minutes|seconds|days|weeks|months|years|dollars|cents"
+    r"|pounds|ounces|miles|kilomet\w+|met\w+|feet|inches|yards|gallons|lit\w+|cups|grams|kilograms|kg|tons|calories"
     r"|percent|degrees|square|cubic|acres|points)\b"
 )
 """Of what may be asked by "how many", that which comes in parts."""
-UNIT = re.compile(r"\bhow many (?:more |total |fewer |of the |different )?([^\W\d_]{3,})")
 LESS = re.compile(
     r"\b(?:left|remain\w*|change|difference|(?:more|less|fewer|older|younger|longer)\b.{0,60}\bthan)\b"
 )
@@ -53,7 +48,6 @@ COMPARES = re.compile(
     r"\b(?:than|more|less|fewer|times|twice|thrice|older|younger|longer|shorter|taller|difference)\b"
 )
 SHARES = re.compile(r"%|\b(?:percent\w*|half|third|quarter|fifth|fraction|ratio|\d+/\d+|discount|interest)\b")
-RATES = re.compile(r"\b(?:per|each|every|a (?:day|week|month|year|hour|minute|piece)|hourly|daily|weekly)\b")
 CONDITIONS = re.compile(r"\b(?:if|except|only|remaining|left|rest|after|before|until|instead|unless|then)\b")
 
 HEDGES = re.compile(
@@ -61,17 +55,15 @@ HEDGES = re.compile(
     r"|cannot (?:be )?(?:determin|calculat)\w*|cannot have|can't have|error|mistake|it seems|however|if we"
     r"|round\w*|doesn't make sense|contradict\w*|negative|impossible)\b"
 )
-CORRECTIONS = re.compile(r"\b(?:wait|actually|let me|correct(?:ion|ed)|re-?check|oops|sorry|instead)\b")
 UNKNOWNS = re.compile(r"(?<![\w'’])[b-hj-zA-HJ-Z]\s*[=+*/]|\blet\b.{0,40}\bbe\b|\d[xyz]\b|\bequation")
-FINAL = re.compile(r"####|\\boxed\{|\b(?:therefore|thus|so|hence|final answer|answer is|in total)\b")
 ENDING = re.compile(r"[.!)}\]%$\"”*]\s*$|(?<![-+*/=<(\d])[\d,.]+[^\n.<=+*/-]{0,40}$")
 """The end of a text that was brought to its end."""
 DECIMALS = re.compile(r"\d\.\d{3,}")
 SENTENCES = re.compile(r"(?<=[.!?])\s+")
 COMMON = frozenset(
     _words(
-        """how many much what if a an the of to in and is are was were for on with that this it as at by from or
-        be he she they his her their there does did do will would can total have has had each all number than
+        """how many much what if a an the of to in and is are was were for on with that this it as at by from
+        or be he she they his her their there does did do will would can total have has had each all number than
         more"""
     )
 )

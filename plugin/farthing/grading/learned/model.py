@@ -16,6 +16,15 @@ SEGMENT_TOKENS = 24
 """The level of the vocabulary is the median over stretches of about this many tokens."""
 
 
+OPTIONS = np.array([name.startswith("option") or name == "combined_options" for name in NAMES])
+
+
+def standard(values: Floats, usual: Floats, scale: Floats) -> Floats:
+    """Return measures (one row, or rows) in their scales from the usual; options tell only where there are some."""
+    z = np.clip((values - usual) / scale, -REACH, REACH)
+    return np.where(OPTIONS & (values[..., INDEX["options"], None] < 2), 0.0, z)
+
+
 @dataclass(frozen=True, slots=True)
 class Forest:
     """Regression trees as arrays, one row a tree; a leaf's children are itself.
@@ -62,7 +71,7 @@ class Model:
 
     def parts(self, reading: Reading) -> dict[str, float]:
         """Return what each measure adds to the sum, by name; ``vocabulary`` and ``options_expert`` last."""
-        z = np.clip((reading.values - self.usual) / self.scale, -REACH, REACH)
+        z = standard(reading.values, self.usual, self.scale)
         added = dict(zip(NAMES, (z * self.weights).tolist(), strict=True))
         added["vocabulary"] = self.vocabulary(reading.tokens)
         if reading.values[INDEX["options"]] >= 2:
