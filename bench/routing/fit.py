@@ -13,23 +13,24 @@ from farthing.grading.learned.features import INDEX, NAMES, Reader, Reading
 from farthing.grading.learned.model import OPTIONS, Forest, Model, standard
 
 PRIOR = {
-    "words": 0.05, "asks": 0.10, "also": 0.10, "again": 0.05, "quantifiers": 0.05, "names": 0.02,
-    "numbers": 0.02, "option_likeness": 0.05, "option_sharing": 0.02, "acronyms": 0.02, "symbols": 0.03,
-    "negation": 0.01, "conditions": 0.01, "questions": 0.02, "sentences": 0.02, "code": 0.04,
-    "points": 0.06, "reasoning": 0.12, "technical": 0.05, "design": 0.06, "constraints": 0.04,
-    "maths": 0.02, "decimals": 0.05,
+    "words": 0.03, "asks": 0.10, "also": 0.10, "again": 0.07, "quantifiers": 0.06, "names": 0.02,
+    "option_likeness": 0.08, "option_sharing": 0.05, "decimals": 0.04, "demand": 0.14, "reasoning": 0.015,
+    "symbols": 0.01,
 }  # fmt: skip
 """What we believe before seeing outcomes: each of these makes a task harder, by so much per scale."""
 STATE = {
     "loop": 0.12, "errors": 0.12, "turns": 0.04, "context": 0.06, "system": 0.01, "structured": 0.08,
-    "simple": -0.03,
 }  # fmt: skip
 """What no public outcome tells: our judgement, per unit of the measure."""
 LEVELS = {"mmlu": 0.45, "gsm8k": 0.45, "zeroeval_gsm": 0.45, "numersense": 0.3, "arc_challenge": 0.4,
           "winogrande": 0.4, "bfcl": 0.35}  # fmt: skip
 """The level of a source's vocabulary beside that of our own prompts."""
-SHRINK = 2.0
-FAILURE_SHARE = 0.15
+DEBUG = False
+SHRINK = 20.0
+FAILURE_SHARE = 0.3
+EXPERT_FAILURE_SHARE = 0.0
+EXPERT_LIMIT = 0.8
+TRUST = 2.0
 VOCABULARY_WEIGHT = 0.5
 RIDGE = 3.0
 
@@ -83,7 +84,7 @@ def fit(sheets: Sequence[Sheet], own: Sheet, embedder: Embedder, trees: int = 12
         weights[INDEX[name]] = value
     forest = _forest(sheets, weights * slope, usual, scale, trees)
     levels = _levels(sheets, own, embedder)
-    model = Model(usual, scale, weights, levels, _scaled(forest, 1 / slope), 0.4, 1.0, 0.0)
+    model = Model(usual, scale, weights, levels, _scaled(forest, 1 / slope), EXPERT_LIMIT, 1.0, 0.0)
     return _calibrated(model, sheets, own)
 
 
@@ -92,8 +93,8 @@ def totals(model: Model, readings: Sequence[Reading]) -> Floats:
     return np.array([sum(model.parts(reading).values()) for reading in readings])
 
 
-def _target(source: Source) -> Floats:
-    return source.gain + FAILURE_SHARE * (1 - source.local)
+def _target(source: Source, failures: float) -> Floats:
+    return source.gain + failures * (1 - source.local)
 
 
 def _weights(sheets: Sequence[Sheet], usual: Floats, scale: Floats) -> tuple[Floats, float]:
@@ -106,7 +107,7 @@ def _weights(sheets: Sequence[Sheet], usual: Floats, scale: Floats) -> tuple[Flo
     slopes: list[tuple[float, float]] = []
     for s in sheets:
         z = standard(s.values, usual, scale)[:, columns]
-        y = _target(s.source)
+        y = _target(s.source, FAILURE_SHARE)
         z, y = z - z.mean(axis=0), y - y.mean()
         base = z @ prior
         slopes.append((float(base @ y) / len(y), float(base @ base) / len(y)))
@@ -134,7 +135,7 @@ def _forest(sheets: Sequence[Sheet], gains: Floats, usual: Floats, scale: Floats
         rows = s.values[:, INDEX["options"]] >= 2
         if rows.sum() < 100:
             continue
-        left = _target(s.source) - standard(s.values, usual, scale) @ gains
+        left = _target(s.source, EXPERT_FAILURE_SHARE) - standard(s.values, usual, scale) @ gains
         x.append(s.values[rows])
         y.append(left[rows] - left[rows].mean())
         groups.append(s.source.groups[rows])
@@ -157,7 +158,8 @@ def _forest(sheets: Sequence[Sheet], gains: Floats, usual: Floats, scale: Floats
         grown = _grow(values[inside][:, columns], target[inside], weight[inside], 40)
         guess[~inside] = grown.predict(values[~inside][:, columns])
     confirmed = float(weight * guess @ target) / max(1e-9, float(weight * guess @ guess))
-    share = min(1.0, max(0.0, confirmed))
+    share = min(1.0, max(0.0, confirmed) * TRUST)
+    if DEBUG: print("confirmed", round(confirmed, 2), len(names), end=" ")
     if share < 0.2:
         return _none()
     return _scaled(_exported(_grow(values[:, columns], target, weight, trees), columns), share)

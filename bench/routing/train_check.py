@@ -95,9 +95,8 @@ def _words(text: str) -> list[str]:
 
 
 MAY_ONLY_HURT = _words(
-    """false_sums unused_numbers unfinished final_elsewhere fraction_of_thing final_rounded long_decimals hedges
-    not_operands dangling operation_mismatch asked_words_missing ask_numbers ask_words comparisons shares
-    conditions"""
+    """false_sums unused_numbers final_elsewhere fraction_of_thing final_rounded long_decimals hedges
+    not_operands asked_words_missing ask_words comparisons conditions"""
 )
 """Features by which an answer may not seem better the more there is of them."""
 SIGNS = dict.fromkeys(MAY_ONLY_HURT, -1) | {"final_from_sum": 1}
@@ -304,6 +303,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         },
     }
     options.artifact.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    from bench.routing import climb  # it measures by this module
+
+    lines += ["", "## Check and climb", "", climb.report(options.data)]
     options.docs.write_text(_report(lines, table, answers, threshold), encoding="utf-8")
     print(f"wrote {options.artifact} and {options.docs}")
 
@@ -319,15 +321,41 @@ def _report(
     return "\n".join([_HEAD.format(questions=len(table), counts=counts, threshold=threshold), *lines, ""])
 
 
-_HEAD = """# The learned answer check
+_HEAD = """# The answer check
 
 Made by `python -m bench.routing.train_check --data DIR`; do not edit.
 
+Before a cheap answer goes back, it is checked. The plain checks come first; each has no opinion where it
+cannot be sure, since a false alarm costs a strong call.
+
+| failure | what is checked |
+|---|---|
+| `empty` | neither text nor a tool call |
+| `refusal` | marked by the model, stopped by a content filter, or refused in so many words at the start, \
+in 13 languages; not where the client asked for such a text, or its system text says when to refuse |
+| `cut_off` | ended by a limit of tokens that is not the client's own |
+| `invalid_json`, `schema` | the API's JSON setting; a schema is checked within limits of size, steps and \
+time, and nothing it names is fetched |
+| `unknown_tool`, `tool_arguments` | the call was offered and allowed; its arguments keep their schema |
+| `format` | a required tool call is missing; or, asked for in words: only a number, one word, yes or no, \
+one letter, so many words, sentences or points, JSON, a code block, a language of another script |
+| `repetition` | the end is a loop (the last 6 000 characters are read) |
+| `low_probability` | geometric mean of the token probabilities below 0.4, where they are reported |
+| `doubtful` | the learned check, below |
+
+Of a stream's beginning only that is checked which nothing after it can mend: JSON begun as prose, a plain
+refusal, an unknown tool, a loop, too many words for the format.
+
+An answer of 1 MB takes tens of milliseconds at most, a usual one less than one; a schema that takes longer
+than 0.05 s is given up.
+
+## The learned check
+
 The learned check says how likely a worked answer to a question of quantities is right, from the question
-and the answer alone, in about a millisecond: are the sums true, are the given numbers used, do results
-lead on to one another, does it end in one answer of the kind asked for, and how hard is the question. It
-abstains on everything else (no opinion, never a guess): other questions, code, tool calls, JSON, and
-answers that were cut off.
+and the answer alone, in about a millisecond: are the sums true, are the given numbers used, does it
+end in one answer of the kind asked for, and how hard is the question. It
+abstains on everything else (no opinion, never a guess): other questions, later turns, choices, code, tools,
+JSON, and answers that were cut off.
 
 Data: {questions} GSM8K questions, each answered by two models (lm-sys/RouteLLM @ 0b64fdaf).
 
@@ -341,9 +369,9 @@ Every figure is out of fold: ten folds by question, fitted and calibrated withou
 questions tested. In the transfer rows the model tested is one whose answers were never seen. The
 probability is for a model that is as often right as the two of the data on average: of a weaker one the
 answers are doubted too seldom, of a stronger one too often, which the ECE shows; the order (AUC) is not
-touched by it. The
-threshold {threshold:.2f} (bold) is the highest of the 0.05 steps at which {LEAST:.0%} of the doubted answers
-are wrong, on average over the two models.
+touched by it. The features were chosen, and those that gave nothing dropped, on these same data, so other
+sources may show less. The threshold {threshold:.2f} (bold) is the highest of the 0.05 steps at which
+{LEAST:.0%} of the doubted answers are wrong, on average over the two models.
 
 """.replace("{LEAST:.0%}", f"{LEAST_PRECISION:.0%}")
 

@@ -296,6 +296,7 @@ def _check(arguments: argparse.Namespace) -> None:
     print(
         f"farthing.yaml is well formed: {len(loaded.keys)} keys of {len({key.user for key in loaded.keys})} "
         f"users in {len(departments)} departments ({', '.join(departments)}).\n"
+        f"Grading: {loaded.grading.mode}, quality {loaded.grading.quality}, judge {loaded.grading.judge.when}\n"
         f"Credits: {loaded.credits.store}\nCharges: {loaded.telemetry.outbox} → "
         f"{loaded.telemetry.otlp_endpoint}\nLedger: {loaded.ledger.url}, database {loaded.ledger.database}"
     )
@@ -307,12 +308,16 @@ def _settings(arguments: argparse.Namespace) -> None:
 
 def _grade(arguments: argparse.Namespace) -> None:
     from farthing.grading import grade_lines
-    from farthing.grading.learned import LearnedGrader
+    from farthing.grading.learned import ArtifactError, LearnedGrader
 
     configured = arguments.config or os.environ.get("FARTHING_CONFIG") or Path("farthing.yaml").exists()
     # Grading needs no proxy: without a file, the default dial does.
     dial = (settings.load(arguments.config) if configured else Settings()).grading.quality
-    for line in grade_lines(sys.stdin, LearnedGrader.load(quality=arguments.quality or dial)):
+    try:
+        grader = LearnedGrader.load(quality=arguments.quality or dial)
+    except (ArtifactError, FileNotFoundError) as error:
+        raise SettingsError(str(error)) from None
+    for line in grade_lines(sys.stdin, grader):
         print(line)
 
 

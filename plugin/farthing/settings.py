@@ -23,7 +23,7 @@ from pydantic import (
 from farthing.grading.grade import GRADES, GradeName
 from farthing.money import nano_from_usd
 
-DEFAULT_NEAR = 0.97
+DEFAULT_NEAR = 0.85
 DEFAULT_MIN_PROBABILITY = 0.4
 
 

@@ -2,8 +2,8 @@
 
 The last user turn names the answer by its number, as in ``[case 2]``: what the turn says is checked too, so
 it must not speak of refusals. The model ``cheap`` gives that answer; the others answer well, but for
-``middling``, which fails too if the turn says ``[twice]``. Asked to judge a task, it says HIGH; in four seconds
-if it says ``[tired judge]``. Serves chat completions and responses, streamed or not.
+``middling``, which fails too if the turn says ``[twice]``. Asked to judge a task, it says HIGH, but takes
+four seconds if the task says ``[tired judge]``. Serves chat completions and responses, streamed or not.
 Run: python -m tests.e2e.scripted_models PORT
 """
 

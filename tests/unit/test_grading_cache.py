@@ -282,6 +282,7 @@ def test_an_entry_survives_the_way_through_redis() -> None:
         {b"vector": b"odd"},
         {b"vector": b"\x00" * 512},
         {b"vector": b"\xff" * 512},
+        {b"vector": b"\x00\x3c" * 256},  # no unit vector: sixteen long
         {b"vector": b"\x00\x3c" * 100_000},
     ],
 )

@@ -8,16 +8,20 @@ from hypothesis import strategies as st
 
 from farthing.grading.check import Answer, ToolCall, answers_from
 
+NAMES = """choices output content message type text tool_calls function name usage arguments input
+finish_reason logprobs token_logprobs stop_reason status"""
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(
-            st.sampled_from(
-                """choices output content message type text tool_calls function name usage arguments input
-            finish_reason logprobs token_logprobs stop_reason status""".split()
-            )
-            | st.text(max_size=5),
+            st.sampled_from(_words(NAMES)) | st.text(max_size=5),
             inner,
             max_size=5,
         )

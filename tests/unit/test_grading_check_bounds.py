@@ -18,10 +18,15 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=20,
 )
-FIELDS = st.sampled_from(
-    """messages input prompt system tools functions tool_choice function_call text response_format
-    output_format output_config max_tokens max_output_tokens""".split()
-)
+NAMES = """messages input prompt system tools functions tool_choice function_call text response_format
+output_format output_config max_tokens max_output_tokens"""
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+FIELDS = st.sampled_from(_words(NAMES))
 NESTED = st.recursive(
     JSON,
     lambda inner: st.dictionaries(

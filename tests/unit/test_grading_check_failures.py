@@ -277,9 +277,11 @@ def test_tools_that_the_server_expands_have_names_of_their_own() -> None:
         {"type": "mcp", "server_label": "maps", "server_url": "https://maps.example"},
     ]
     assert failure(ask, Responses.say("", (("route", "{}"),))) == ""
+    assert failure(ask, Responses.say("", (("forecast", "{}"),))) == "tool_arguments"
 
 
 FORMATS = [
+    ("Namaste, aap kaise hain aur aaj mausam kaisa hai?", "नमस्ते, मैं ठीक हूँ और आज मौसम बहुत अच्छा है।" * 2, ""),
     ("How many legs has a spider? Answer with only a number.", "8", ""),
     (
         "How many legs has a spider? Answer with only a number.",

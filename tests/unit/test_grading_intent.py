@@ -47,7 +47,7 @@ DIFFERENT = [
     ("Solve x² = 5.", "Solve x⁷ = 5."),
     ("Explain sha1.", "Explain sha256."),
     ("Explain main.py in depth", "Explain main.asm.png in depth"),
-    ('Explain "entropy"', 'Explain "photosynthesis"'),
+    ('Explain "entropy"', 'Explain "osmosis"'),
     ('Evaluate "hello" in the shell for me now', 'Evaluate "f(x)=1" in the shell for me now'),
     ("Open it.", "Do not open it."),
     ("Translate to French.", "Translate to Latin."),

@@ -38,7 +38,8 @@ class Learned:
         words = task.ask.split()
         vector = np.zeros(256, dtype=np.float32)
         vector[len(words) % 256] = 1
-        return Assessment(float(words[0].removeprefix("d")), "unsure" in task.ask, vector)
+        score = float(words[0].removeprefix("d")) + 0.3 * task.ask.count("please please")
+        return Assessment(score, "unsure" in task.ask, vector)
 
 
 class Asked:
@@ -156,3 +157,13 @@ async def test_a_pipeline_without_memory_still_grades():
     _, grader = pipeline(cache=None)
     decision = await grader.grade(task(SURE), "ada", 0.99)
     assert (decision.layer, decision.grade.grade) == ("", "LOW")
+
+
+async def test_a_near_intent_saves_the_judge_but_only_if_its_score_is_near_too():
+    ask = Asked('{"grade": "HIGH"}')
+    _, grader = pipeline(judge=Judge())
+    await grader.grade(task("d0.5 unsure please translate this letter"), "ada", 0.99, ask)
+    near = await grader.grade(task("d0.5 unsure translate please this letter"), "ada", 0.99, ask)
+    assert (near.layer, near.grade.grade, len(ask.requests)) == ("near", "HIGH", 1)
+    far = await grader.grade(task("d0.5 unsure please please translate this letter"), "ada", 0.99, ask)
+    assert (far.layer, len(ask.requests)) == ("miss", 2)

@@ -1,4 +1,4 @@
-"""The gate of a stream: what the client sees when the beginning is good, bad, slow, or nothing better is to be had."""
+"""The gate of a stream: what the client sees when its beginning is good, bad or slow."""
 
 import asyncio
 from types import SimpleNamespace

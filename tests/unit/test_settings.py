@@ -22,7 +22,7 @@ def written(tmp_path, text):
         ("credits: {usd_per_credit: 0.0000000005}", "whole number of nano-dollars"),
         ("credits: {hold_ttl_s: never}", "credits.hold_ttl_s = 'never'"),
         ("kredits: {}", "kredits: unknown setting"),
-        ("grading: {medium_from: 0.9, high_from: 0.1}", "medium_from must not be above high_from"),
+        ("grading: {quality: 99}", "grading.quality = 99"),
         ("keys: [{user: ada, department: x, sha256: plain-key}]", "keys.0.sha256 = 'plain-key'"),
         ("telemetry: {capture_content: true}", "telemetry.capture_content"),
         ("telemetry: {otlp_endpoint: banana}", "telemetry.otlp_endpoint = 'banana'"),

@@ -119,7 +119,13 @@ def test_an_unpriced_charge_carries_no_amount_so_nobody_reads_it_as_free():
 
 def test_empty_text_is_left_out_but_the_account_always_stands():
     nobody = replace(
-        CHARGE, account=Account("", "", "", ""), session_id="", grade="", intent="", climbed_from="", provider=""
+        CHARGE,
+        account=Account("", "", "", ""),
+        session_id="",
+        grade="",
+        intent="",
+        climbed_from="",
+        provider="",
     )
     found = charge_attributes(nobody)
     assert {name for name, value in found.items() if value == ""} == {

@@ -9,6 +9,7 @@ from dataclasses import replace
 from time import perf_counter
 
 from farthing.grading.cache import Hit, IntentCache, Remembered
+from farthing.grading.cache.values import Vector
 from farthing.grading.decision import Decision
 from farthing.grading.grade import Grade
 from farthing.grading.intent import facts_of, intent_of, room_of
@@ -16,6 +17,9 @@ from farthing.grading.judge import Ask, Judge, combine
 from farthing.grading.learned import Cuts, LearnedGrader
 from farthing.grading.outcomes import Outcomes, RetryWatch
 from farthing.grading.task import Task
+
+_NEAR_SCORES = 0.1
+"""Most that the learned scores of two asks may differ if one is to stand for the other."""
 
 
 class Pipeline:
@@ -77,9 +81,10 @@ class Pipeline:
         grade = Grade(cuts.name(seen.score), seen.score, seen.reason, "learned")
         layer = "miss" if self._cache else ""
         decision = Decision(grade, intent, layer)
-        facts = facts_of(task)
-        if self._judge and (self._always or seen.unsure):
-            near = await self._cache.near(room, seen.vector, facts) if self._cache else None
+        judged = self._judge is not None and (self._always or seen.unsure)
+        vector, facts = (seen.vector, facts_of(task)) if judged else (None, "")
+        if vector is not None:
+            near = await self._near(room, vector, facts, seen.score)
             if self._cache and near:
                 await self._cache.put(intent, room, None, facts, near.remembered)  # no vector: no drift
                 return self._recalled(near, intent, started)
@@ -92,8 +97,13 @@ class Pipeline:
         if self._cache:
             grade = decision.grade
             known = Remembered(grade.score, grade.grade, grade.source, grade.reason)
-            await self._cache.put(intent, room, seen.vector, facts, known)
+            await self._cache.put(intent, room, vector, facts, known)
         return decision
+
+    async def _near(self, room: str, vector: Vector, facts: str, score: float) -> Hit | None:
+        """Return a near intent that was judged: it saves a judgement, which is what takes long."""
+        hit = await self._cache.near(room, vector, facts) if self._cache else None
+        return hit if hit and abs(hit.remembered.score - score) <= _NEAR_SCORES else None
 
     async def _judged(self, decision: Decision, task: Task, ask: Ask) -> Decision:
         assert self._judge is not None

@@ -49,8 +49,9 @@ class _Watch:
 
     async def settle(self, usage: Usage | None) -> dict[str, str]:
         attempt = self.call.attempt
-        if attempt and not attempt.ended:
-            outcome = self.observer.outcome() if self.observer else "ok"
+        if attempt:
+            # Settled already, perhaps by a hook that is not done yet: then this waits for its charge.
+            outcome = self.observer.outcome() if self.observer and not attempt.ended else "ok"
             await self.meter.settle(self.call, attempt, usage, outcome)
         return told.receipt(self.call, self.settings)
 

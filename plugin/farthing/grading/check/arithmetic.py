@@ -44,8 +44,6 @@ class Statement:
     operands: tuple[float, ...]
     """The numbers of the left side."""
     true: bool
-    operators: str = ""
-    """The operators of the left side, in order."""
 
 
 def numbers(text: str) -> list[float]:
@@ -180,8 +178,7 @@ def _compare(left: list[_Token], right: list[_Token]) -> Statement | None:
         true = abs(a - b / 100) <= slack or abs(a / 100 - b) <= slack or abs(a * 100 - b) <= slack
     # "12 + 6 = 18 / 3 = 6": a running sum, written as people do.
     first = next((_value(text) for kind, text in right if kind == "number"), b)
-    operators = "".join(text for _, text in left if text in _ORDER)
-    return Statement(a, b, operands, true or abs(a - first) <= slack, operators)
+    return Statement(a, b, operands, true or abs(a - first) <= slack)
 
 
 def _evaluate(tokens: Sequence[_Token]) -> float | None:

@@ -7,7 +7,7 @@ topics.
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from farthing.grading.check import wording
@@ -23,11 +23,9 @@ _MANY = 200
 NAMES = (
     "false_sums",
     "not_operands",
-    "dangling",
     "operand_repeats",
     "unused_numbers",
     "steps_per_number",
-    "unfinished",
     "final_from_sum",
     "final_elsewhere",
     "final_in_ask",
@@ -35,17 +33,14 @@ NAMES = (
     "final_rounded",
     "final_small",
     "final_size",
-    "operation_mismatch",
     "asked_words_missing",
     "long_decimals",
     "hedges",
     "unknowns",
     "answer_words",
     "answer_to_ask",
-    "ask_numbers",
     "ask_words",
     "comparisons",
-    "shares",
     "conditions",
 )
 """Names of the features, in the order of a row."""
@@ -105,7 +100,6 @@ def _of_sums(case: _Case) -> dict[str, float]:
     return {
         "false_sums": false / max(1, len(sums)),
         "not_operands": sum(not _among(n, calculated) for n in given) / len(given) if sums else 0.0,
-        "dangling": min(4.0, float(_dangling(sums))),
         "operand_repeats": 1 - len(set(operands)) / len(operands) if operands else 0.0,
         "unused_numbers": unused / len(given),
         "steps_per_number": math.log((len(sums) + 1) / (len(case.given) + 1)),
@@ -119,7 +113,6 @@ def _of_the_end(case: _Case) -> dict[str, float]:
     counted = bool(wording.HOW_MANY.search(case.ask)) and not wording.MEASURED.search(case.ask)
     largest = max(map(abs, case.given))
     return {
-        "unfinished": float(wording.ENDING.search(case.answer.rstrip()[-200:]) is None),
         "final_from_sum": float(bool(results) and _close(final, results[-1])),
         "final_elsewhere": float(bool(results) and not _among(final, set(results))),
         "final_in_ask": float(final in case.distinct),
@@ -133,16 +126,9 @@ def _of_the_end(case: _Case) -> dict[str, float]:
 def _of_what_is_asked(case: _Case) -> dict[str, float]:
     """Does it end in what the question asks for?"""
     question = _asked(case.ask)
-    last = case.sums[-1].operators[-1:] if case.sums else ""
     wanted = set(wording.WORDS.findall(question)) - wording.COMMON
     ending = set(wording.WORDS.findall(case.lower[-250:]))
-    mismatch = False
-    if last and wording.LESS.search(question):
-        mismatch = last != "-"
-    elif last and wording.TOTAL.search(question):
-        mismatch = last in "-/"
     return {
-        "operation_mismatch": float(mismatch),
         "asked_words_missing": len(wanted - ending) / len(wanted) if wanted else 0.0,
     }
 
@@ -155,24 +141,10 @@ def _of_wording(case: _Case) -> dict[str, float]:
         "unknowns": math.log1p(_count(wording.UNKNOWNS, case.answer)),
         "answer_words": math.log1p(case.words),
         "answer_to_ask": math.log((case.words + 5) / (ask_words + 5)),
-        "ask_numbers": math.log1p(len(case.given)),
         "ask_words": math.log1p(ask_words),
         "comparisons": math.log1p(_count(wording.COMPARES, case.ask)),
-        "shares": math.log1p(_count(wording.SHARES, case.ask)),
         "conditions": math.log1p(_count(wording.CONDITIONS, case.ask)),
     }
-
-
-def _dangling(sums: Sequence[Statement]) -> int:
-    """Count results before the last that are never used again."""
-    used: set[float] = set()
-    dangling = 0
-    for place, statement in enumerate(reversed(sums)):
-        if place and not _among(statement.right, used):
-            dangling += not _close(statement.right, sums[-1].right)
-        if len(used) < _MANY:
-            used.update(statement.operands)
-    return dangling
 
 
 def _asked(ask: str) -> str:

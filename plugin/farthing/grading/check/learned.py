@@ -87,12 +87,13 @@ class LearnedCheck:
     def probability_right(self, payload: Mapping[str, object], answer: Answer) -> float | None:
         """Return how likely ``answer`` is right, 0 to 1; None where there is nothing to go on.
 
-        That is: anything but a question of quantities answered by working. Bounded: about a millisecond.
+        It has to go on a first question of quantities, without tools, that is answered by working. Bounded:
+        about a millisecond.
         """
         if answer.tool_calls or answer.other or answer.finish == "length":
             return None
         wanted = wanted_from(payload)
-        if wanted.json:
+        if wanted.json or wanted.tools or wanted.tools_open or wanted.past.strip():
             return None
         features = row(wanted.ask, without_thinking(answer.text))
         return None if features is None else self.probability(features)

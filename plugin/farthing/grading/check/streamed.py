@@ -1,4 +1,4 @@
-"""An answer put together from its stream, of any surface, so that its beginning and its end can be checked."""
+"""An answer put together from its stream, of any surface, so that its beginning can be checked, too."""
 
 from dataclasses import dataclass, field
 
@@ -83,6 +83,7 @@ class StreamedAnswer:
                 continue
             delta = get(choice, "delta")
             self._write(get(delta, "content"))
+            self._write(get(delta, "refusal"))
             self._write(get(choice, "text"))
             calls = get(delta, "tool_calls")
             for place, call in enumerate(calls if isinstance(calls, list | tuple) else ()):

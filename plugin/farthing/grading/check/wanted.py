@@ -87,8 +87,8 @@ def _schema_of(model: type) -> object:
 def _tools(payload: Mapping[str, object]) -> tuple[Mapping[str, object], bool]:
     offered: dict[str, object] = {}
     more = False
-    for field in ("tools", "functions"):
-        tools = payload.get(field)
+    for name_of_list in ("tools", "functions"):
+        tools = payload.get(name_of_list)
         if not isinstance(tools, list | tuple):
             continue
         more = more or len(tools) > MAX_TOOLS

@@ -39,15 +39,10 @@ MEASURED = re.compile(
     r"|percent|degrees|square|cubic|acres|points)\b"
 )
 """Of what may be asked by "how many", that which comes in parts."""
-LESS = re.compile(
-    r"\b(?:left|remain\w*|change|difference|(?:more|less|fewer|older|younger|longer)\b.{0,60}\bthan)\b"
-)
-TOTAL = re.compile(r"\b(?:total|altogether|in all|combined|sum)\b")
 
 COMPARES = re.compile(
     r"\b(?:than|more|less|fewer|times|twice|thrice|older|younger|longer|shorter|taller|difference)\b"
 )
-SHARES = re.compile(r"%|\b(?:percent\w*|half|third|quarter|fifth|fraction|ratio|\d+/\d+|discount|interest)\b")
 CONDITIONS = re.compile(r"\b(?:if|except|only|remaining|left|rest|after|before|until|instead|unless|then)\b")
 
 HEDGES = re.compile(
@@ -56,15 +51,13 @@ HEDGES = re.compile(
     r"|round\w*|doesn't make sense|contradict\w*|negative|impossible)\b"
 )
 UNKNOWNS = re.compile(r"(?<![\w'’])[b-hj-zA-HJ-Z]\s*[=+*/]|\blet\b.{0,40}\bbe\b|\d[xyz]\b|\bequation")
-ENDING = re.compile(r"[.!)}\]%$\"”*]\s*$|(?<![-+*/=<(\d])[\d,.]+[^\n.<=+*/-]{0,40}$")
-"""The end of a text that was brought to its end."""
 DECIMALS = re.compile(r"\d\.\d{3,}")
 SENTENCES = re.compile(r"(?<=[.!?])\s+")
 COMMON = frozenset(
     _words(
-        """how many much what if a an the of to in and is are was were for on with that this it as at by from
-        or be he she they his her their there does did do will would can total have has had each all number than
-        more"""
+        """how many much what if a an the of to in and is are was were for on with that this it as at by
+        from or be he she they his her their there does did do will would can total have has had each all
+        number than more"""
     )
 )
 """Words of a question that say nothing of what is asked for."""

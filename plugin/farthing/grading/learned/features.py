@@ -45,7 +45,7 @@ NAMES = (
     "symbols", "code", "points", "rarity", "rare_words", "fragments", "word_length", "names", "acronyms",
     "foreign", "asks", "also", "again", "conditions", "why", "which", "pronouns", "quotes",
     "reasoning", "maths", "technical", "design", "constraints", "simple",
-    "options", "option_words", "option_numbers", "option_symbols", "option_likeness", "option_fit",
+    "demand", "options", "option_words", "option_numbers", "option_symbols", "option_likeness", "option_fit",
     "option_lead", "combined_options", "option_rarity", "option_sharing",
     "tools", "parameters", "tool_fit", "tool_lead", "parallel",
     "loop", "errors", "turns", "context", "system", "structured",
@@ -133,6 +133,9 @@ class Reader:
 
 
 ENDS = 800
+_DEMANDS = ("reasoning", "code", "design", "constraints")
+_ORDINARY = 2
+"""Demanding words and signs that any ask may hold without being demanding."""
 
 
 def _per_sentence(pattern: re.Pattern[str], sentences: list[tuple[str, int]], words: int, most: int) -> int:
@@ -153,6 +156,9 @@ def _text(text: str, tokens: NDArray[np.int32]) -> list[float]:
     if not text.isascii():
         for name, parts in UNSPACED.items():
             groups[name] += sum(part in text for part in parts)
+    points = min(len(_POINT.findall(text)), n / 5)
+    code = min(len(_CONSTRUCT.findall(text)), n / 3)
+    demand = sum(groups[name] for name in _DEMANDS) + points + min(code, 6)
     known = sum(word in STOPWORDS for word in lower) / n
     letters = sum(map(len, words))
     return [
@@ -166,8 +172,8 @@ def _text(text: str, tokens: NDArray[np.int32]) -> list[float]:
         log1p(min(len(_NEGATION.findall(text)), n / 8)),
         float(bool(_BLANK.search(text))),
         log1p(min(len(_SYMBOL.findall(text)), n / 2)),
-        log1p(min(len(_CONSTRUCT.findall(text)), n / 3)),
-        log1p(min(len(_POINT.findall(text)), n / 5)),
+        log1p(code),
+        log1p(points),
         float(np.log1p(tokens).mean()) if len(tokens) else 0.0,
         float((tokens > 10_000).mean()) if len(tokens) else 0.0,
         min(4.0, len(tokens) / n),
@@ -189,4 +195,5 @@ def _text(text: str, tokens: NDArray[np.int32]) -> list[float]:
         log1p(groups["design"]),
         log1p(groups["constraints"]),
         log1p(groups["simple"]),
+        log1p(max(0.0, demand - _ORDINARY)),
     ]

@@ -15,6 +15,8 @@ REACH = 3.0
 SEGMENT_TOKENS = 24
 """The level of the vocabulary is the median over stretches of about this many tokens."""
 
+ORDINARY = 0.04
+"""A level of the vocabulary within this of the middle tells nothing."""
 
 OPTIONS = np.array([name.startswith("option") or name == "combined_options" for name in NAMES])
 
@@ -87,7 +89,8 @@ class Model:
         parts = max(1, len(levels) // SEGMENT_TOKENS)
         edges = np.linspace(0, len(levels), parts + 1).astype(np.int64)
         means = np.add.reduceat(levels, edges[:-1]) / np.diff(edges)
-        return float(np.median(means))
+        level = float(np.median(means))
+        return level - max(-ORDINARY, min(ORDINARY, level))
 
     def score(self, total: float) -> float:
         """Return the score of a sum of parts: 0…1, strictly rising."""

@@ -26,6 +26,8 @@ _LABELS = {
     "design": ("design words", ""),
     "constraints": ("constraints", ""),
     "simple": ("", "routine task"),
+    "demand": ("many demands", ""),
+    "decimals": ("decimal numbers", ""),
     "option_likeness": ("options that are alike", "options far apart"),
     "option_sharing": ("options that share words", ""),
     "parallel": ("several calls in one ask", ""),
