@@ -25,7 +25,6 @@ STATE = {
 LEVELS = {"mmlu": 0.45, "gsm8k": 0.45, "zeroeval_gsm": 0.45, "numersense": 0.3, "arc_challenge": 0.4,
           "winogrande": 0.4, "bfcl": 0.35}  # fmt: skip
 """The level of a source's vocabulary beside that of our own prompts."""
-DEBUG = False
 SHRINK = 20.0
 FAILURE_SHARE = 0.3
 EXPERT_FAILURE_SHARE = 0.0
@@ -159,7 +158,6 @@ def _forest(sheets: Sequence[Sheet], gains: Floats, usual: Floats, scale: Floats
         guess[~inside] = grown.predict(values[~inside][:, columns])
     confirmed = float(weight * guess @ target) / max(1e-9, float(weight * guess @ guess))
     share = min(1.0, max(0.0, confirmed) * TRUST)
-    if DEBUG: print("confirmed", round(confirmed, 2), len(names), end=" ")
     if share < 0.2:
         return _none()
     return _scaled(_exported(_grow(values[:, columns], target, weight, trees), columns), share)

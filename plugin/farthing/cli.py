@@ -293,10 +293,11 @@ def _check(arguments: argparse.Namespace) -> None:
             "known; name a model that LiteLLM prices, or add it to cost.prices"
         )
     departments = sorted({key.department for key in loaded.keys})
+    grading = loaded.grading
     print(
         f"farthing.yaml is well formed: {len(loaded.keys)} keys of {len({key.user for key in loaded.keys})} "
         f"users in {len(departments)} departments ({', '.join(departments)}).\n"
-        f"Grading: {loaded.grading.mode}, quality {loaded.grading.quality}, judge {loaded.grading.judge.when}\n"
+        f"Grading: mode {grading.mode}, quality {grading.quality}, judge {grading.judge.when}\n"
         f"Credits: {loaded.credits.store}\nCharges: {loaded.telemetry.outbox} → "
         f"{loaded.telemetry.otlp_endpoint}\nLedger: {loaded.ledger.url}, database {loaded.ledger.database}"
     )

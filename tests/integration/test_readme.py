@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 from farthing import settings
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +34,13 @@ def test_every_console_example_prints_what_the_readme_shows(tmp_path):
         assert done.returncode == 0, (command, done.stderr)
         pattern = re.escape(shown.rstrip("\n")).replace("…", ".*")
         assert re.match(pattern, done.stdout, re.S), (command, shown, done.stdout)
+
+
+def test_every_settings_example_is_valid():
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert blocks
+    for block in blocks:
+        settings.Settings.model_validate(yaml.safe_load(block))
 
 
 def test_docs_settings_is_up_to_date():

@@ -16,6 +16,8 @@ from farthing.money import credits_text, usd_text
 from farthing.settings import Settings
 from farthing.telemetry.outbox import Outbox
 
+_FAILED_ATTEMPTS = "SELECT count() FROM charges_final WHERE kind = 'failed_attempt'"
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -89,7 +91,7 @@ def collect(
         charges_usd=usd_text(charges_nano),
         settled_usd=usd_text(settled_nano),
         ledger_rows=ledger.rows,
-        failed_attempts=int(client.command("SELECT count() FROM charges_final WHERE kind = 'failed_attempt'")),
+        failed_attempts=int(client.command(_FAILED_ATTEMPTS)),
         outbox_left=left,
         unpriced=ledger.unpriced,
         denied=sum(answer.status == 402 for answer in answers),
