@@ -8,13 +8,21 @@ from bench.routing.data import Floats, Source
 from farthing.grading.learned.calibration import Calibration
 
 QUALITIES = (0.80, 0.85, 0.90, 0.925, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 1.0)
-EVERYDAY = 0.6
+EVERYDAY = 0.8
 """Share of everyday calls (our own prompts) in the pool; the public sources, alike, share the rest."""
+
+
+AGED = ("arc_challenge", "winogrande")
+"""Their small models are of Llama 2's generation: mixtral alone stands for a local tier of today."""
+MIX = {0.0: 0.45, 0.2: 0.28, 0.45: 0.17, 0.7: 0.08, 1.0: 0.02}
+"""How everyday calls are spread over the levels of our own prompts: our assumption."""
+GUARDED = 0.99
+"""Up to this quality no wording alone reaches HIGH."""
 
 
 def assumed(levels: Floats) -> tuple[Floats, Floats, Floats]:
     """Return what the tiers are assumed to get right of our own prompts, by the level that we judged."""
-    return 1 - 0.8 * levels**2, 1 - np.maximum(0.0, levels - 0.5), np.ones(len(levels))
+    return 1 - 0.8 * levels**3, 1 - 0.6 * np.maximum(0.0, levels - 0.7), np.ones(len(levels))
 
 
 def pool(scored: Sequence[tuple[Source, Floats]]) -> tuple[Floats, Floats, Floats]:
@@ -23,20 +31,28 @@ def pool(scored: Sequence[tuple[Source, Floats]]) -> tuple[Floats, Floats, Float
     scores, outcomes, weights = [], [], []
     for source, score in scored:
         if source.levels is None:
-            tiers, share = (source.local, source.fast, source.strong), (1 - EVERYDAY) / public
+            local = source.local
+            if source.name in AGED:
+                local = next(iter(source.pairs.values()))[0]
+            tiers, share = (local, source.fast, source.strong), (1 - EVERYDAY) / public
+            spread = np.ones(len(score))
         else:
             tiers, share = assumed(source.levels), EVERYDAY
+            counts = {level: int((source.levels == level).sum()) for level in MIX}
+            spread = np.array([MIX[level] / counts[level] for level in source.levels]) * len(score)
         scores.append(score)
         outcomes.append(np.stack(tiers, axis=1))
-        weights.append(np.full(len(score), share / len(score)))
+        weights.append(share / len(score) * spread)
     return np.concatenate(scores), np.vstack(outcomes), np.concatenate(weights)
 
 
-def calibrate(scored: Sequence[tuple[Source, Floats]]) -> Calibration:
+def calibrate(scored: Sequence[tuple[Source, Floats]], wording: float) -> Calibration:
     """Return, for each quality, the cuts that keep it on the pool of ``scored``.
 
     A score may go to a tier if the loss expected there (strong tier right, this tier wrong) is within one
     tolerance, the same for both cuts; the tolerance is the largest that keeps the quality on the pool.
+    Up to GUARDED the cut of HIGH lies above ``wording``, the highest score that wording alone can reach, so
+    that no phrase buys the strong tier.
     """
     scores, outcomes, weights = pool(scored)
     x = np.log(scores / (1 - scores))
@@ -47,7 +63,7 @@ def calibrate(scored: Sequence[tuple[Source, Floats]]) -> Calibration:
         tolerance = 0.5
         while tolerance > 1e-4:
             cuts = [_at(a, b, tolerance) for a, b in losses]
-            cuts[1] = max(cuts)
+            cuts[1] = max(*cuts, wording if wanted <= GUARDED else 0.0)
             tier = (scores >= cuts[0]).astype(int) + (scores >= cuts[1])
             if weights @ outcomes[np.arange(len(tier)), tier] >= wanted * strong:
                 break

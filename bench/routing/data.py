@@ -19,11 +19,10 @@ Floats = NDArray[np.float64]
 
 # The tiers, by size and price at the time of the benchmark: 7-13B and the like; mid; the best.
 _GSM = (
-    "Meta-Llama-3-8B-Instruct Meta-Llama-3.1-8B-Instruct Mistral-Nemo-Instruct-2407 Mixtral-8x7B-Instruct-v0.1 "
-    "Phi-3.5-mini-instruct Qwen2-7B-Instruct Yi-1.5-9B-Chat gemma-2-9b-it gemma-2-2b-it command-r "
-    "gpt-3.5-turbo-0125 reka-flash-20240226",
-    "gpt-4o-mini-2024-07-18 claude-3-5-haiku-20241022 gemini-1.5-flash-exp-0827 "
-    "Meta-Llama-3.1-70B-Instruct",
+    "Meta-Llama-3-8B-Instruct Meta-Llama-3.1-8B-Instruct Mistral-Nemo-Instruct-2407 "
+    "Mixtral-8x7B-Instruct-v0.1 Phi-3.5-mini-instruct Qwen2-7B-Instruct Yi-1.5-9B-Chat gemma-2-9b-it "
+    "gemma-2-2b-it command-r gpt-3.5-turbo-0125 reka-flash-20240226",
+    "gpt-4o-mini-2024-07-18 claude-3-5-haiku-20241022 gemini-1.5-flash Meta-Llama-3.1-70B-Instruct",
     "claude-3-5-sonnet-20240620 claude-3-5-sonnet-20241022 gpt-4o-2024-05-13 gpt-4o-2024-08-06 "
     "Llama-3.1-405B-Instruct-Turbo o1-mini-2024-09-12 claude-3-opus-20240229 gemini-1.5-pro-exp-0801 "
     "Mistral-Large-2",
@@ -40,8 +39,7 @@ _ROUTERBENCH = (
     "gpt-4-1106-preview",
 )
 _BFCL_FAST = (
-    "claude-3-haiku-20240307 gpt-4o-mini-2024-07-18 gpt-4o-mini-2024-07-18-FC "
-    "open-mistral-nemo-2407-FC-Any"
+    "claude-3-haiku-20240307 gpt-4o-mini-2024-07-18 gpt-4o-mini-2024-07-18-FC open-mistral-nemo-2407-FC-Any"
 )
 
 
@@ -132,7 +130,7 @@ def _column(rows: list[dict[str, str]], name: str) -> Floats:
 
 
 def _mean(rows: list[dict[str, str]], names: str) -> Floats:
-    mean: Floats = np.mean([_column(rows, name) for name in names.split()], axis=0)
+    mean: Floats = np.nanmean([_column(rows, name) for name in names.split()], axis=0)
     return mean
 
 
@@ -179,8 +177,8 @@ _PAIRS = {
 
 def _models(path: Path, file: str, name: str, tiers: tuple[str, str, str]) -> Source:
     rows = _rows(path, file)
-    names = [model for tier in tiers for model in tier.split()]
-    rows = [row for row in rows if all(row[model] for model in names)]
+    needed = [model for pair in _PAIRS[name] for model in pair]
+    rows = [row for row in rows if all(row[model] for model in needed)]
     prompts = [{"prompt": row["prompt"]} for row in rows]
     return Source(
         name,

@@ -14,7 +14,7 @@ from farthing.grading.learned.model import OPTIONS, Forest, Model, standard
 
 PRIOR = {
     "words": 0.03, "asks": 0.10, "also": 0.10, "again": 0.07, "quantifiers": 0.06, "names": 0.02,
-    "option_likeness": 0.08, "option_sharing": 0.05, "decimals": 0.04, "demand": 0.14, "reasoning": 0.015,
+    "option_likeness": 0.08, "option_sharing": 0.05, "decimals": 0.08, "demand": 0.24, "reasoning": 0.015,
     "symbols": 0.01,
 }  # fmt: skip
 """What we believe before seeing outcomes: each of these makes a task harder, by so much per scale."""
@@ -30,7 +30,7 @@ FAILURE_SHARE = 0.3
 EXPERT_FAILURE_SHARE = 0.0
 EXPERT_LIMIT = 0.8
 TRUST = 2.0
-VOCABULARY_WEIGHT = 0.5
+VOCABULARY_WEIGHT = 1.0
 RIDGE = 3.0
 
 
@@ -89,7 +89,7 @@ def fit(sheets: Sequence[Sheet], own: Sheet, embedder: Embedder, trees: int = 12
 
 def totals(model: Model, readings: Sequence[Reading]) -> Floats:
     """Return the sum of parts of each reading."""
-    return np.array([sum(model.parts(reading).values()) for reading in readings])
+    return np.array([model.total(model.parts(reading)) for reading in readings])
 
 
 def _target(source: Source, failures: float) -> Floats:
@@ -219,7 +219,9 @@ def _levels(sheets: Sequence[Sheet], own: Sheet, embedder: Embedder) -> NDArray[
     table = embedder.table
     x, y, w = [], [], []
     for s in [own, *sheets]:
-        means = np.array([table[r.tokens].mean(axis=0) if len(r.tokens) else table[0] * 0 for r in s.readings])
+        means = np.array(
+            [table[r.tokens].mean(axis=0) if len(r.tokens) else table[0] * 0 for r in s.readings]
+        )
         level = s.source.levels if s.source.levels is not None else np.full(len(means), LEVELS[s.source.name])
         x.append(means)
         y.append(level)
@@ -251,5 +253,12 @@ def _calibrated(model: Model, sheets: Sequence[Sheet], own: Sheet) -> Model:
         step = np.linalg.solve(hess, grad)
         a, b = max(0.2, a + step[0]), b + step[1]
     return Model(
-        model.usual, model.scale, model.weights, model.levels, model.forest, model.expert_limit, float(a), float(b)
+        model.usual,
+        model.scale,
+        model.weights,
+        model.levels,
+        model.forest,
+        model.expert_limit,
+        float(a),
+        float(b),
     )

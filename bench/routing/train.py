@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.routing import report
 from bench.routing.calibrate import calibrate
 from bench.routing.data import ENVIRONMENT, DataError, Floats, Source, folder, load, own_prompts
 from bench.routing.fit import Sheet, fit, sheet, totals
 from farthing.grading.embedding import Embedder
 from farthing.grading.learned import artifact
-from farthing.grading.learned.model import Model
+from farthing.grading.learned.model import CEILING, Model
 
+REPORT = Path(__file__).parents[2] / "docs" / "grader.md"
 TRAINED_ON = ("mmlu", "zeroeval_gsm", "numersense", "arc_challenge", "winogrande", "bfcl")
 """gsm8k holds the prompts of zeroeval_gsm: it is measured, never trained on beside it."""
 
@@ -41,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m bench.routing.train", description=__doc__)
     parser.add_argument("--data", type=Path, help=f"folder of the routing data (default: ${ENVIRONMENT})")
     parser.add_argument("--artifact", type=Path, default=artifact.SHIPPED, help="where the artifact goes")
+    parser.add_argument("--report", type=Path, default=REPORT, help="where the training report goes")
     chosen = parser.parse_args(arguments)
     try:
         data = folder(chosen.data)
@@ -50,9 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     own = sheet(own_prompts(), embedder)
-    table = calibrate(out_of_fold(sheets, own, embedder))
     model = fit([sheets[name] for name in TRAINED_ON], own, embedder)
-    artifact.write(chosen.artifact, model, table, {"command": "python -m bench.routing.train --data DIR"})
+    found = out_of_fold(sheets, own, embedder)
+    table = calibrate(found, model.score(CEILING) + 0.005)
+    artifact.write(chosen.artifact, model, table, report.about(found, TRAINED_ON))
+    chosen.report.write_text(report.page(model, table, found), "utf-8")
     for row in table.rows:
         print(*(f"{value:.3f}" for value in row))
     return 0

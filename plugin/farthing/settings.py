@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -58,6 +59,12 @@ def _url(value: object) -> object:
 def _store(value: object) -> object:
     if not isinstance(value, str) or not re.match(r"sqlite:///.", value):
         raise ValueError("must be sqlite:///path/to/credits.db")
+    return value
+
+
+def _redis(value: str) -> str:
+    if value and not re.match(r"(rediss?://[^/\s]|unix://.)", value):
+        raise ValueError("must be a URL such as redis://127.0.0.1:6379/0, or empty")
     return value
 
 
@@ -145,7 +152,7 @@ class IntentCacheSettings(_Section):
         le=1,
         description="cosine similarity from which two asks count as one intent; 0: equal intents only",
     )
-    redis: Secret = Field(
+    redis: Annotated[Secret, AfterValidator(_redis)] = Field(
         "", description="redis://host:port/db shared by gateways; empty: this process alone"
     )
 
@@ -376,7 +383,7 @@ def load(path: Path | str | None = None) -> Settings:
         raise SettingsError(_explain(file, error)) from None
 
 
-_SECRET_FIELDS = {"otlp_password", "password"}
+_SECRET_FIELDS = {"otlp_password", "password", "redis"}
 
 
 def _explain(file: Path, error: ValidationError) -> str:

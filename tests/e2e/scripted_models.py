@@ -2,7 +2,8 @@
 
 The last user turn names the answer by its number, as in ``[case 2]``: what the turn says is checked too, so
 it must not speak of refusals. The model ``cheap`` gives that answer; the others answer well, but for
-``middling``, which fails too if the turn says ``[twice]``. Asked to judge a task, it says HIGH, but takes
+``middling``, which fails too if the turn says ``[twice]`` and takes three seconds if it says
+``[slow climb]``. Asked to judge a task, it says HIGH, but takes
 four seconds if the task says ``[tired judge]``. Serves chat completions and responses, streamed or not.
 Run: python -m tests.e2e.scripted_models PORT
 """
@@ -77,6 +78,11 @@ def scripted(body: dict[str, Any]) -> Answer:
     return BAD[CASES[int(case[1])]] if case and fails else good_answer(body, turn)
 
 
+async def hesitate(body: dict[str, Any]) -> None:
+    """Take the time that the turn asks of a better model."""
+    await asyncio.sleep(3 if body["model"] == "middling" and "[slow climb]" in last_turn(body) else 0)
+
+
 def pieces(text: str) -> list[str]:
     return re.findall(r"\S+\s*", text)
 
@@ -111,6 +117,7 @@ def logprobs(text: str, answer: Answer) -> Answer | None:
 async def chat(request: Request) -> Response:
     body = await request.json()
     answer, model = scripted(body), body["model"]
+    await hesitate(body)
     if JUDGES in last_turn(body):
         answer = {"text": '{"grade": "HIGH"}'}
         await asyncio.sleep(4 if "[tired judge]" in last_turn(body) else 0)
@@ -188,6 +195,7 @@ def responses_body(body: dict[str, Any], answer: Answer) -> Answer:
 async def responses(request: Request) -> Response:
     body = await request.json()
     answer = scripted(body)
+    await hesitate(body)
     whole = responses_body(body, answer)
     if not body.get("stream"):
         return JSONResponse(whole)

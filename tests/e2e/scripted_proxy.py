@@ -25,12 +25,14 @@ class Scripted:
     gateway: Gateway
     url: str
 
-    def ask(self, user: str, surface: str, turn: str, *, stream: bool = False, **more: Any) -> httpx.Response:
+    def ask(
+        self, user: str, surface: str, turn: str, *, stream: bool = False, timeout: float = 60, **more: Any
+    ) -> httpx.Response:
         ask = {"input": turn} if surface == "responses" else {"messages": [{"role": "user", "content": turn}]}
         cap = {"max_tokens": 300} if surface == "messages" else {}  # the Messages API demands one
         body = {"model": "auto", "stream": stream, **ask, **cap, **more}
         headers = {"authorization": f"Bearer {self.gateway.secret(user)}"}
-        return httpx.post(f"{self.url}{PATHS[surface]}", json=body, headers=headers, timeout=60)
+        return httpx.post(f"{self.url}{PATHS[surface]}", json=body, headers=headers, timeout=timeout)
 
 
 @contextmanager
@@ -38,8 +40,9 @@ def scripted_proxy(
     gateway: Gateway,
     folder: Path,
     settle: Callable[[dict[str, Any]], None] = lambda settings: None,
+    change: Callable[[dict[str, Any]], None] = lambda config: None,
 ) -> Iterator[Scripted]:
-    """Run the proxy; ``settle`` may change farthing.yaml."""
+    """Run the proxy; ``settle`` may change farthing.yaml, ``change`` litellm.yaml."""
     port = free_port()
     endpoint = Part(
         "scripted models",
@@ -56,6 +59,7 @@ def scripted_proxy(
                 parameters = {"api_base": f"http://127.0.0.1:{port}/v1", "api_key": "none"}
                 model["litellm_params"] = parameters | {"model": f"openai/{name}"}
                 model["model_info"] = {"base_model": name}
+        change(config)
 
     def settings_of(settings: dict[str, Any]) -> None:
         settings["grading"]["quality"] = 0.5  # everything ordinary is LOW

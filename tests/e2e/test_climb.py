@@ -200,5 +200,21 @@ def test_a_client_that_hangs_up_behind_the_gate_is_settled(scripted):
     assert gateway.balance("grace").held == 0
 
 
+@pytest.mark.parametrize("surface", SURFACES)
+def test_a_client_that_hangs_up_during_the_climb_pays_for_what_the_next_tier_was_sent(scripted, surface):
+    gateway, before = scripted.gateway, len(scripted.gateway.charges_of("grace"))
+    turn = case("refusal", f"[slow climb] Greet the one who leaves ({surface}).")
+    with pytest.raises(httpx.ReadTimeout):
+        scripted.ask("grace", surface, turn, stream=True, timeout=1.5)
+    deadline = time.monotonic() + 20
+    while len(charges := gateway.charges_of("grace")[before:]) < 2:
+        assert time.monotonic() < deadline, charges
+        time.sleep(0.2)
+    facts = [(charge["kind"], charge["outcome"], charge["tier"]) for charge in charges]
+    assert facts == [("failed_attempt", "failed", "local"), ("inference", "cancelled", "fast")]
+    assert charges[1]["cost_total"] > 0
+    assert gateway.balance("grace").held == 0
+
+
 def test_every_failure_of_the_check_has_its_scripted_answer():
     assert set(BAD) == set(ASKS)

@@ -29,6 +29,8 @@ def judged(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def shadow(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scripted]:
     def settle(settings: dict[str, Any]) -> None:
         settings["grading"]["mode"] = "shadow"
+        for key in settings["keys"]:
+            key |= {"ceiling": "LOW"} if key["user"] == "limited" else {}
 
     with scripted_proxy(gateway, tmp_path_factory.mktemp("shadow"), settle) as proxy:
         yield proxy
@@ -137,3 +139,8 @@ def test_shadow_mode_leaves_a_bad_answer_of_a_named_model_alone(shadow):
         _, facts = said(shadow.ask("ada", "chat", turn, model=tier), stream=False)
         assert facts["tier"] == tier
         assert shadow.gateway.charge(facts["charge"])["kind"] == "inference"
+
+
+def test_a_ceiling_holds_in_shadow_mode_too(shadow):
+    _, facts = said(shadow.ask("limited", "chat", "Greet the cellar's shadows."), stream=False)
+    assert (facts["grade"], facts["tier"]) == ("LOW", "local")

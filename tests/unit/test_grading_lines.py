@@ -3,7 +3,10 @@
 import json
 from collections.abc import Iterator
 
-from farthing.grading import Grade, RuleGrader, Task, grade_lines
+from farthing.grading import Grade, Task, grade_lines
+from farthing.grading.learned import LearnedGrader
+
+GRADER = LearnedGrader.load()
 
 
 def test_each_request_gives_its_grade() -> None:
@@ -12,11 +15,11 @@ def test_each_request_gives_its_grade() -> None:
         '{"messages": [{"role": "user", "content": "hi"}], "tools": [{"name": "f"}]}\n',
         '{"input": "hi"}',
     ]
-    results = [json.loads(text) for text in grade_lines(lines, RuleGrader())]
+    results = [json.loads(text) for text in grade_lines(lines, GRADER)]
     assert [set(result) for result in results] == [{"grade", "score", "reason", "source", "micros"}] * 3
     assert [result["grade"] for result in results] == ["LOW"] * 3
-    assert all(result["micros"] > 0 and result["source"] == "rule" for result in results)
-    assert results[1]["score"] > results[2]["score"]
+    assert all(result["micros"] > 0 and result["source"] == "learned" for result in results)
+    assert results[0]["score"] != results[2]["score"]
 
 
 def test_scores_keep_all_their_digits() -> None:
@@ -38,7 +41,7 @@ def test_a_bad_line_is_named_and_the_rest_goes_on() -> None:
         '{"prompt": "\\ud800 \\u0000"}',
         '{"messages": 7}',
     ]
-    results = [json.loads(text) for text in grade_lines(lines, RuleGrader())]
+    results = [json.loads(text) for text in grade_lines(lines, GRADER)]
     assert [result.get("line") for result in results] == [1, 3, 4, 5, None, None]
     assert [result["error"] for result in results[:4]] == [
         "not JSON: Expecting value at column 1",
@@ -65,6 +68,6 @@ def test_lines_are_graded_as_they_come() -> None:
             taken.append(i)
             yield '{"prompt": "x"}'
 
-    results = grade_lines(source(), RuleGrader())
+    results = grade_lines(source(), GRADER)
     next(results)
     assert taken == [0]

@@ -24,6 +24,9 @@ class Meter(RecordingMeter):
     def close(self, call, error=""):
         self.closed.append(call)
 
+    async def abandon(self, call, error=""):
+        await self.settle(call, call.attempt, None, "cancelled")
+
 
 class Climber:
     """Stands for the climber: climbs to a scripted stream, if it has one."""
@@ -159,6 +162,79 @@ async def test_a_client_that_hangs_up_behind_the_gate_pays_for_what_was_streamed
     await asyncio.gather(task, return_exceptions=True)
     assert meter.ended == [("cancelled", None, "First ")]
     assert meter.closed == [call]
+
+
+async def test_a_client_that_hangs_up_during_the_climb_pays_for_the_better_answer_too():
+    waiting = asyncio.Event()
+
+    async def begun():
+        yield chunk("Better ")
+        await waiting.wait()
+
+    class Settling(Meter):
+        async def settle(self, call, attempt, usage, outcome="ok"):
+            await super().settle(call, attempt, usage, outcome)
+            if outcome == "failed" and self.blocks:
+                await waiting.wait()
+
+    refusal = [chunk("I'm sorry, but I cannot help with that request."), chunk("more"), chunk(finish="stop")]
+    for blocks in (False, True):
+        climber = Climber([])
+        meter, call, children = Settling(), fresh_call(), []
+        meter.blocks = blocks
+
+        async def climb(call, data, climber=climber, children=children):
+            child, _ = await Climber.climb(climber, call, data)
+            children.append(child)
+            return child, begun()
+
+        climber.climb = climb
+        stream = guarded(climber, meter, call, stream_of(refusal), {}, settings())
+        if blocks:  # while the failed attempt is settled
+            task = asyncio.create_task(anext(stream))
+            await asyncio.sleep(0.02)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        else:  # with the better answer half read
+            await anext(stream)
+            await stream.aclose()
+        assert [outcome for outcome, *_ in meter.ended] == ["failed", "cancelled"]
+        assert children[0].attempt.ended
+
+
+async def test_a_failed_beginning_is_never_paid_for_as_an_answer_even_if_the_rest_comes_while_it_climbs():
+    async def stalling():
+        yield chunk("I'm sorry, but I cannot help with that request.")
+        await asyncio.sleep(0.08)
+        yield chunk(finish="stop")
+
+    class Slow(Climber):
+        async def climb(self, call, data):
+            await asyncio.sleep(0.12)
+            return await super().climb(call, data)
+
+    for better, seen in (([chunk("Paris."), chunk(finish="stop")], ["failed", "ok"]), (None, ["failed"])):
+        meter, call = Meter(), fresh_call()
+        stream = guarded(Slow(better), meter, call, stalling(), {}, settings(chars=10_000, seconds=0.05))
+        assert [item async for item in stream]
+        assert [outcome for outcome, *_ in meter.ended] == seen
+
+
+async def test_a_model_whose_answer_failed_does_not_go_on_writing():
+    closed = []
+
+    async def cheap():
+        try:
+            for _ in range(100):
+                yield chunk("I'm sorry, but I cannot help with that request.")
+        finally:
+            closed.append("cheap")
+
+    meter, call, stream = Meter(), fresh_call(), cheap()
+    climber = Climber([chunk("Paris."), chunk(finish="stop")])
+    async for _ in guarded(climber, meter, call, stream, {}, settings()):
+        assert closed == ["cheap"]
+    assert closed == ["cheap"]
 
 
 async def test_checking_off_streams_through():

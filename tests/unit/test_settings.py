@@ -37,6 +37,7 @@ def written(tmp_path, text):
             "belongs to one",
         ),
         ("ledger: {password: os.environ/FARTHING_TEST_UNSET}", "FARTHING_TEST_UNSET is not set"),
+        ("grading: {cache: {redis: 'localhost:6379'}}", "must be a URL such as redis://127.0.0.1:6379/0"),
     ],
 )
 def test_a_mistake_names_field_value_and_fix(tmp_path, text, said):
@@ -51,9 +52,12 @@ def test_a_missing_file_says_how_to_make_one(tmp_path):
         load(tmp_path / "none.yaml")
 
 
-def test_a_password_is_never_repeated_in_an_error(tmp_path):
+@pytest.mark.parametrize(
+    "text", ["ledger: {password: [hunter2]}", "grading: {cache: {redis: 'http://me:hunter2@localhost'}}"]
+)
+def test_a_password_is_never_repeated_in_an_error(tmp_path, text):
     with pytest.raises(SettingsError) as refused:
-        load(written(tmp_path, "ledger: {password: [hunter2]}"))
+        load(written(tmp_path, text))
     assert "hunter2" not in str(refused.value)
 
 

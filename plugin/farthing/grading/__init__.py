@@ -2,7 +2,6 @@
 
 from farthing.grading.grade import GRADES, Grade, GradeName, Grader
 from farthing.grading.lines import grade_lines
-from farthing.grading.rules import RuleGrader
 from farthing.grading.task import Task, task_from
 
-__all__ = ["GRADES", "Grade", "GradeName", "Grader", "RuleGrader", "Task", "grade_lines", "task_from"]
+__all__ = ["GRADES", "Grade", "GradeName", "Grader", "Task", "grade_lines", "task_from"]

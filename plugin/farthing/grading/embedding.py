@@ -15,9 +15,11 @@ TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 TENSOR = "embedding.weight"
 DIMENSIONS = 256
 
-WINDOW = 800
+WINDOW = 600
 """Characters embedded of each end of a long text; what lies between is not tokenised."""
-_PIECE = re.compile(r"[^\s\u0e00-\u0eff\u3040-\u9fff\uac00-\ud7af]{1,24}|[\u0e00-\u0eff\u3040-\u9fff\uac00-\ud7af]{1,4}")
+_PIECE = re.compile(
+    r"[^\s\u0e00-\u0eff\u3040-\u9fff\uac00-\ud7af]{1,24}|[\u0e00-\u0eff\u3040-\u9fff\uac00-\ud7af]{1,4}"
+)
 _CACHED_PIECES = 40_000
 
 Vector = NDArray[np.float32]
@@ -87,4 +89,3 @@ class Embedder:
             if word is not None:
                 ids[word].append(token)
         return {piece: tuple(numbers) for piece, numbers in zip(pieces, ids, strict=True)}
-

@@ -15,13 +15,14 @@ class Grade:
     """How much model a task needs.
 
     ``score`` runs from 0 to 1 and rises with difficulty. ``reason`` is a short text for a person; it
-    never quotes the prompt. ``source`` says who graded: ``rule``, ``learned``, ``judge`` or ``cache``.
+    never quotes the prompt. ``source`` says who graded: ``learned``, ``judge``, ``cache``, ``outcome``, or
+    ``fallback`` where grading failed.
     """
 
     grade: GradeName
     score: float
     reason: str
-    source: str = "rule"
+    source: str = "learned"
 
 
 class Grader(Protocol):

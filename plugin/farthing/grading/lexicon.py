@@ -1,4 +1,4 @@
-"""The words that the rule grader counts, by what they tell. English first; a few in other languages."""
+"""The words that grading counts, by what they tell. English first; a few in other languages."""
 
 
 def _words(text: str) -> set[str]:

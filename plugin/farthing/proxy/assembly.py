@@ -131,7 +131,7 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
     calls = Calls()
     feedback = Feedback(outcomes)
     climber = Climber(settings, meter, calls, LearnedCheck.load(), feedback, _proxy_router)
-    comparing = Comparing(settings, calls, feedback, _proxy_router)
+    comparing = Comparing(settings, meter, calls, feedback, _proxy_router)
     hooks = FarthingHooks(settings, meter, calls, climber, comparing, sdk_account)
     judging = Judging(settings.grading.judge, meter, calls, _proxy_router)
     classifier = Classifier(settings, meter, calls, judging, sdk_account)

@@ -115,18 +115,32 @@ class Climber:
             child = call.child("inference", call.payload)
             child.failed_tier = attempt.deployment.tier
             self._tell(call, attempt, tier)
-            request = request_of(data) | {"model": getattr(self._settings.tiers, tier)}
+            # LiteLLM's fallbacks do not know that a cheaper tier has failed, nor that the next is tried here.
+            model = getattr(self._settings.tiers, tier)
+            request = request_of(data) | {"model": model, "disable_fallbacks": True}
             self._calls.add(child, request)
             try:
                 response = await getattr(router, ROUTER_METHODS[call.surface])(**request)
             except Exception as error:
+                await self._meter.abandon(child, type(error).__name__)
                 log.warning("farthing: the %s tier gave no better answer (%s)", tier, type(error).__name__)
                 facts = {attr.TIER: tier, attr.ERROR_TYPE: type(error).__name__}
                 call.span.add_event("farthing.climb.failed", facts)
+            except BaseException:  # the client hung up
+                await self._meter.abandon(child)
+                raise
             else:
                 call.climbed_to = child
+                if child.attempt and from_cache(response):
+                    await self.recall(child, child.attempt, response)
                 return child, response
         return None
+
+    async def recall(self, call: Call, attempt: Attempt, response: Any) -> None:
+        """End an attempt that LiteLLM's own cache answered: checked like any other, but it cost nothing."""
+        if not attempt.streamed and self.may_climb(call):
+            self.check_response(call, response)
+        await self._meter.release(attempt)
 
     @staticmethod
     def _tell(call: Call, attempt: Attempt, tier: str) -> None:
@@ -143,6 +157,11 @@ class Climber:
                 break
             call, response = climbed
         return response
+
+
+def from_cache(response: Any) -> bool:
+    """Return whether LiteLLM's own cache gave a response or stream."""
+    return bool((getattr(response, "_hidden_params", None) or {}).get("cache_hit"))
 
 
 def request_of(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from farthing.grading.outcomes import answers_agree
 from farthing.proxy.calls import Attempt, Call, Calls
 from farthing.proxy.climbing import ROUTER_METHODS, request_of
 from farthing.proxy.feedback import Feedback
+from farthing.proxy.meter import Meter
 from farthing.settings import Settings
 
 log = logging.getLogger("farthing")
@@ -26,6 +27,7 @@ class Comparing:
     def __init__(
         self,
         settings: Settings,
+        meter: Meter,
         calls: Calls,
         feedback: Feedback,
         router: Callable[[], Any],
@@ -33,6 +35,7 @@ class Comparing:
     ) -> None:
         """``router`` returns LiteLLM's router, None while there is none; ``chance`` a number from 0 to 1."""
         self._settings = settings
+        self._meter = meter
         self._calls = calls
         self._feedback = feedback
         self._router = router
@@ -56,9 +59,9 @@ class Comparing:
         if not answers or answers[0].tool_calls:
             return
         request = request_of(data) | {"model": self._settings.tiers.strong}
-        work = self._compare(
-            router, call, attempt, call.child("grading", call.payload), request, answers[0].text
-        )
+        # Not the call's payload: it is gone, once the call is settled.
+        asked = call.child("grading", request)
+        work = self._compare(router, call, attempt, asked, request, answers[0].text)
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -77,6 +80,7 @@ class Comparing:
             strong = answers_from(response)
             agree = answers_agree(cheap, strong[0].text) if strong else None
         except Exception as error:
+            await self._meter.abandon(asked, type(error).__name__)
             log.info("farthing: a comparison with the strong tier failed (%s)", type(error).__name__)
             return
         if agree is not None:

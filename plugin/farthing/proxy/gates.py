@@ -8,7 +8,7 @@ teaches the intent.
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
 from farthing.grading.check import Verdict, check_prefix
@@ -28,17 +28,23 @@ class _Gate:
         self._climber, self._call = climber, call
         self.answer = StreamedAnswer()
         self.open = False
+        self.failed = False
         self.verdict: Verdict | None = None
 
     def see(self, event: Any) -> None:
         self.answer.add(event)
 
     def outcome(self) -> Outcome:
-        self.verdict = self._climber.check_streamed(self._call, self.answer.answer())
-        return "ok" if self.open or self.verdict.ok else "failed"
+        if self.verdict is None:  # once: with its charge a call forgets what it was asked
+            self.verdict = self._climber.check_streamed(self._call, self.answer.answer())
+        return "ok" if not self.failed and (self.open or self.verdict.ok) else "failed"
 
     def passes(self) -> bool:
         """Return whether what has come so far may go out."""
+        self.failed = not self._passes()
+        return not self.failed
+
+    def _passes(self) -> bool:
         if self.verdict is None:
             verdict = self._climber.checked(
                 self._call,
@@ -61,8 +67,9 @@ async def guarded(
     """Pass a stream on, settled and receipted, once its beginning is good enough; else a better one."""
     check = settings.grading.check
     if not (check.stream_prefix_chars and call.policy.check_streams and climber.may_climb(call)):
-        async for item in metered(meter, call, stream, settings):
-            yield item
+        async with aclosing(metered(meter, call, stream, settings)) as passed:
+            async for item in passed:
+                yield item
         return
     if call.attempt:
         call.attempt.guarded = True
@@ -84,12 +91,18 @@ async def guarded(
                 break
             pending = None
         if not gate.passes() and (climbed := await climber.climb(call, data)):
-            better, stream = climbed
-            if call.attempt:
-                await meter.settle(call, call.attempt, None, "failed")
-            await _stop(items, pending)
-            async for item in guarded(climber, meter, better, stream, data, settings):
-                yield item
+            better, answers = climbed
+            try:
+                if call.attempt:
+                    await meter.settle(call, call.attempt, None, "failed")
+                await _stop(items, pending)
+                await _hang_up(stream)
+                async with aclosing(guarded(climber, meter, better, answers, data, settings)) as passed:
+                    async for item in passed:
+                        yield item
+            finally:
+                await meter.abandon(better)
+                await _hang_up(answers)
             return
         gate.open = True
         for item in held:
@@ -103,6 +116,13 @@ async def guarded(
     finally:
         await _stop(items, pending)
         meter.close(call.root)
+
+
+async def _hang_up(stream: Any) -> None:
+    """Close a stream that LiteLLM does not close by itself (yet): its model would go on writing."""
+    if hasattr(stream, "aclose"):
+        with suppress(Exception):
+            await stream.aclose()
 
 
 async def _stop(items: AsyncGenerator[Any, None], pending: asyncio.Future[Any] | None) -> None:

@@ -5,6 +5,7 @@ LiteLLM looks hooks up on the leaf class, so all stand here; its log events come
 
 import logging
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from litellm.integrations.custom_logger import CustomLogger
@@ -12,7 +13,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from farthing.proxy import door, told
 from farthing.proxy.accounts import account_of, ring_key
 from farthing.proxy.calls import Attempt, Call, Calls, Deployment
-from farthing.proxy.climbing import Climber
+from farthing.proxy.climbing import Climber, from_cache
 from farthing.proxy.comparing import Comparing
 from farthing.proxy.errors import RefusedCallError, credits_exhausted
 from farthing.proxy.gates import guarded
@@ -138,14 +139,17 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         """
         call, attempt = self._under_way(data)
         if call and attempt:
-            hidden = getattr(response, "_hidden_params", None) or {}
-            if hidden.get("cache_hit"):
-                await self._meter.release(call, attempt)
+            if from_cache(response):
+                await self._climber.recall(call, attempt, response)
             else:
                 await self._settle(data, response)
         if call is None:
             return response
-        response = await self._climber.better(call, data, response)
+        if call.climbed_to:
+            return response  # the better answer, on its way through the guardrails
+        better = await self._climber.better(call, data, response)
+        if better is not response:
+            response = await _through_the_hooks(data, user_api_key_dict, better)
         self._comparing.sample(call.answering, data, response)
         self._meter.close(call)
         return response
@@ -167,14 +171,19 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
     ) -> AsyncGenerator[Any, None]:
         """Watch a stream and settle it before its last event."""
         call, attempt = self._under_way(request_data)
-        if call and attempt and (getattr(response, "_hidden_params", None) or {}).get("cache_hit"):
-            await self._meter.release(call, attempt)
         if call is None:
-            stream = response
-        else:
-            stream = guarded(self._climber, self._meter, call, response, request_data, self._settings)
-        async for item in stream:
-            yield item
+            async for item in response:
+                yield item
+            return
+        if attempt and from_cache(response):
+            await self._climber.recall(call, attempt, response)
+        stream = guarded(self._climber, self._meter, call, response, request_data, self._settings)
+        try:
+            async with aclosing(stream) as items:
+                async for item in items:
+                    yield item
+        finally:
+            self._meter.close(call)
 
     async def async_post_call_failure_hook(
         self,
@@ -261,6 +270,15 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         )
 
 
+async def _through_the_hooks(data: dict[str, Any], user_api_key_dict: Any, response: Any) -> Any:
+    """Return a better answer as LiteLLM's hooks leave it: guardrails have seen the cheap one alone."""
+    from litellm.proxy.proxy_server import proxy_logging_obj
+
+    return await proxy_logging_obj.post_call_success_hook(
+        data=data, response=response, user_api_key_dict=user_api_key_dict
+    )
+
+
 class Classifier:
     """The grade as LiteLLM's complexity router asks for it (``classifier_plugin``)."""
 
@@ -285,13 +303,14 @@ class Classifier:
     async def classify(self, context: Any) -> str:
         """Return the router's name of the tier that serves the task; never raises."""
         call = self._calls.of_metadata(field(context, "metadata"))
+        policy = call.policy if call else self._sdk_policy
         if call is None:
             # The SDK: its attempt opens the call and grades again, to the same result.
             task = {"messages": field(context, "structured_messages")}
-            decision = await self._meter.decide(task, self._sdk_policy)
+            decision = await self._meter.decide(task, policy)
         else:
             call.routed = True
             decision = await self._meter.grade(call, self._judging.ask_for(call))
         if self._settings.grading.mode == "shadow":
-            return ROUTER_TIERS[self._settings.grading.shadow_tier]
+            return ROUTER_TIERS[policy.within_ceiling(self._settings.grading.shadow_tier)]
         return ROUTER_TIERS[TIER_OF[decision.grade.grade]]

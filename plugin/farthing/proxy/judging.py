@@ -46,11 +46,13 @@ class Judging:
                 answers = answers_from(await router.acompletion(**data))
             except RefusedCallError as refused:
                 # The account's own trouble: the judge is not to rest for others because of it.
+                self._meter.close(grading)
                 raise DeclinedError(refused.message) from None
-            except asyncio.CancelledError:
-                # Its time is up; what it was sent may be billed all the same.
-                if grading.attempt:
-                    await self._meter.settle(grading, grading.attempt, None, "cancelled")
+            except asyncio.CancelledError:  # its time is up
+                await self._meter.abandon(grading)
+                raise
+            except Exception as error:
+                await self._meter.abandon(grading, type(error).__name__)
                 raise
             return answers[0].text if answers else ""
 

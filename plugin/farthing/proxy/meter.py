@@ -115,6 +115,8 @@ class Meter:
             return
         call.closed = True
         call.payload = {}
+        if call.climbed_to:
+            self.close(call.climbed_to)
         if call.parent:
             return
         if error:
@@ -147,7 +149,9 @@ class Meter:
         if call.decision is None:
             span = self._tracer.start_span("farthing grade", context=set_span_in_context(call.span))
             started = perf_counter()
-            session = call.session_id if call.routed else ""
+            # In shadow mode another tier answers: that it is asked again tells nothing of the grade.
+            moved = call.routed and self._settings.grading.mode == "route"
+            session = call.session_id if moved else ""
             call.decision = decision = await self.decide(call.payload, call.policy, ask, session, call.span)
             grade = decision.grade
             self._metrics.record(
@@ -258,14 +262,23 @@ class Meter:
         if attempt.answered:
             await self.settle(call, attempt, None, "failed")
             return
-        await self._release(attempt)
+        await self.release(attempt)
 
-    async def release(self, call: Call, attempt: Attempt) -> None:
+    async def abandon(self, call: Call, error: str = "") -> None:
+        """End a call whose answer nobody will read; what is ended already stays as it is.
+
+        Cut off, it is charged, since what it was sent may be billed all the same; after an ``error`` it is
+        charged if it had begun to answer.
+        """
+        attempt = call.attempt
+        if attempt and not attempt.ended and error:
+            await self.fail(call, attempt, error)
+        elif attempt and not attempt.ended:
+            await self.settle(call, attempt, None, "cancelled")
+        self.close(call, error)
+
+    async def release(self, attempt: Attempt) -> None:
         """End an attempt that cost nothing, such as an answer from LiteLLM's own cache. Raises nothing."""
-        await self._release(attempt)
-        self.close(call)
-
-    async def _release(self, attempt: Attempt) -> None:
         async with attempt.lock:
             if attempt.ended:
                 return
@@ -332,7 +345,8 @@ class Meter:
             }
             span.set_attributes(facts)
             span.end()
-            call.span.set_attributes(facts)
+            if call.kind == "inference":  # a grading's tier is not the request's, and may outlive its span
+                call.span.set_attributes(facts)
         if outcome != "failed":
             self.close(call)
         return charge

@@ -35,6 +35,10 @@ class Policy:
         """Return whether a routed call may be served by ``tier``."""
         return tier not in TIERS or TIERS.index(tier) <= GRADES.index(self.ceiling)
 
+    def within_ceiling(self, tier: str) -> str:
+        """Return ``tier``, or the ceiling's if it lies above."""
+        return tier if self.allows(tier) else TIER_OF[self.ceiling]
+
     def next_tier(self, tier: str) -> str | None:
         """Return the tier to climb to from ``tier``, or None at the strongest or the ceiling."""
         at = TIERS.index(tier) + 1 if tier in TIERS else len(TIERS)

@@ -51,7 +51,7 @@ class _Watch:
         attempt = self.call.attempt
         if attempt:
             # Settled already, perhaps by a hook that is not done yet: then this waits for its charge.
-            outcome = self.observer.outcome() if self.observer and not attempt.ended else "ok"
+            outcome = self.observer.outcome() if self.observer else "ok"
             await self.meter.settle(self.call, attempt, usage, outcome)
         return told.receipt(self.call, self.settings)
 

@@ -72,8 +72,18 @@ def read(path: Path | None = None) -> Artifact:
             arrays = {name: file[name] for name in file.files}
         told = json.loads(arrays["told"].tobytes())
         version = told["format"]
-    except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise ArtifactError(f"the grader's artifact {path} is damaged ({type(error).__name__}); {_TAKES}") from None
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        EOFError,
+        OSError,
+        zipfile.BadZipFile,
+        NotImplementedError,
+    ) as error:
+        raise ArtifactError(
+            f"the grader's artifact {path} is damaged ({type(error).__name__}); {_TAKES}"
+        ) from None
     if version != FORMAT or told.get("measures") != list(NAMES):
         raise ArtifactError(
             f"the grader's artifact {path} has version {version!r}, this Farthing reads version {FORMAT}"

@@ -18,32 +18,94 @@ _NUMBER = re.compile(r"\d[\d,.]*")
 _SENTENCES = re.compile(r"(?<=[.!?;:])\s+|(?<=[。!?؟।])|\n+")
 _SYMBOL = re.compile(r"[=^∑∫√≤≥≠∂∞∈∀∃⇒→≈±×÷<>|]|\\[a-zA-Z]{2,12}")
 _CONSTRUCT = re.compile(
-    r"```|\b(?:def|class|return|import|void|const|SELECT|CREATE TABLE|fn|func|function)\b[ (]|=>|\);|\{\n|#include|"
-    r"\w\(\w{0,40}\)|\w\[\w{0,20}\]"
+    r"```|\b(?:def|class|return|import|void|const|SELECT|CREATE TABLE|fn|func|function)\b[ (]|=>|\);|\{\n|"
+    r"#include|\w\(\w{0,40}\)|\w\[\w{0,20}\]"
 )
+_CODE_WORDS = frozenset(
+    ["def", "class", "return", "import", "void", "const", "select", "create", "fn", "func", "function"]
+)
+_CODE_SIGNS = ("`", "(", "[", "{", "=>", "#include")
 _POINT = re.compile(r"(?m)^[ \t]{0,8}(?:[-*•]|\d{1,3}[.)])[ \t]")
-_NEGATION = re.compile(r"\b(?:NOT|EXCEPT|LEAST|not|except|never|false|incorrect|neither|without|unless)\b")
-_CONDITION = re.compile(r"\b(?:if|suppose|assume|given|when|would|could|let)\b", re.IGNORECASE)
-_AND = re.compile(r"\b(?:and|then|also|as well as|both|respectively|und|et|y|e|и)\b|[;,、,،]", re.IGNORECASE)
-_ALSO = re.compile(
-    r"\b(?:and|also|then|both|each|another|respectively|additionally|first|second|secondly|next|finally|"
-    r"und|auch|sowie|dann|beide|et|aussi|puis|ensuite|y|también|luego|ambos|e|anche|poi|também|и|также|затем|"
-    r"hem|ve|dan|juga|i|oraz|och|en|ook)\b|以及|还有|然后|分别|和|そして|また|それぞれ|그리고|또한|各|و|और|तथा",
-    re.IGNORECASE,
+_NEGATION = frozenset(
+    ["not", "except", "least", "never", "false", "incorrect", "neither", "nor", "without", "unless"]
 )
+_CONDITION = frozenset(["if", "suppose", "assume", "given", "when", "would", "could", "let"])
+_AND = frozenset(["and", "then", "also", "both", "respectively", "und", "et", "y", "e", "и"])
+_ALSO = frozenset(
+    [
+        "and",
+        "also",
+        "then",
+        "both",
+        "each",
+        "another",
+        "respectively",
+        "additionally",
+        "first",
+        "second",
+        "secondly",
+        "next",
+        "finally",
+        "und",
+        "auch",
+        "sowie",
+        "dann",
+        "beide",
+        "et",
+        "aussi",
+        "puis",
+        "ensuite",
+        "y",
+        "también",
+        "luego",
+        "ambos",
+        "e",
+        "anche",
+        "poi",
+        "também",
+        "и",
+        "также",
+        "затем",
+        "hem",
+        "ve",
+        "dan",
+        "juga",
+        "i",
+        "oraz",
+        "och",
+        "en",
+        "ook",
+    ]
+)
+_ALSO_UNSPACED = (
+    "以及",
+    "还有",
+    "然后",
+    "分别",
+    "和",
+    "そして",
+    "また",
+    "それぞれ",
+    "그리고",
+    "또한",
+    "各",
+    "و",
+    "और",
+    "तथा",
+)
+_STOPS = ",;、,،"
 _LIST = re.compile(r"\[[^\[\]]{0,400}\]|\([^()]{0,200}\)")
 _NAME = re.compile(r"(?<=[a-z,] )[A-Z][a-z]+")
 _ACRONYM = re.compile(r"\b[A-Z]{2,}\b")
 _BLANK = re.compile(r"_+|…|\.\.\.")
 _COMBINED = re.compile(r"(?i)all of (?:the|these)|none of|both |neither|\bI+ (?:and|only)|\bonly\b")
-_WHY = re.compile(r"(?i)\b(?:why|how does|how do|explain|because|cause)\b")
-_WHICH = re.compile(r"(?i)\bwhich\b")
-_PRONOUN = re.compile(r"(?i)\b(?:he|she|him|her|his|they|them|it)\b")
+_WHY = frozenset(["why", "explain", "because", "cause", "warum", "pourquoi", "почему"])
+_PRONOUN = frozenset(["he", "she", "him", "her", "his", "they", "them", "it"])
 
 NAMES = (
-    "words", "sentences", "numbers", "number_size", "decimals", "quantifiers", "questions", "negation", "blank",
-    "symbols", "code", "points", "rarity", "rare_words", "fragments", "word_length", "names", "acronyms",
-    "foreign", "asks", "also", "again", "conditions", "why", "which", "pronouns", "quotes",
+    "words", "sentences", "numbers", "number_size", "decimals", "quantifiers", "questions", "negation",
+    "blank", "symbols", "code", "points", "rarity", "rare_words", "fragments", "word_length", "names",
+    "acronyms", "foreign", "asks", "also", "again", "conditions", "why", "which", "pronouns", "quotes",
     "reasoning", "maths", "technical", "design", "constraints", "simple",
     "demand", "options", "option_words", "option_numbers", "option_symbols", "option_likeness", "option_fit",
     "option_lead", "combined_options", "option_rarity", "option_sharing",
@@ -56,10 +118,7 @@ INDEX = {name: i for i, name in enumerate(NAMES)}
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was measured of a task: ``values`` by NAMES, its question, the tokens and vector of the stem.
-
-    ``segments`` are the sentences of the stem as token ranges, in order.
-    """
+    """What was measured of a task: ``values`` by NAMES, its question, the tokens and vector of the stem."""
 
     values: NDArray[np.float64]
     question: Question
@@ -73,9 +132,9 @@ class Reader:
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
 
-    def read(self, task: Task, whole: bool = False) -> Reading:
-        """Return the reading of ``task``; with ``whole``, of the ask as it stands, its layout included."""
-        question = Question(task.ask[:ENDS] + task.ask[ENDS:][-ENDS:], (), 0) if whole else question_of(task.ask)
+    def read(self, task: Task) -> Reading:
+        """Return the reading of ``task``."""
+        question = question_of(task.ask)
         stem = question.stem
         tokens = self._embedder.tokens(stem)
         vector = self._embedder.pool(tokens)
@@ -86,7 +145,7 @@ class Reader:
             log1p(task.loop_steps),
             log1p(task.loop_errors),
             log1p(max(0, task.turns - 1)),
-            log1p((max(0, task.ask_chars - len(task.ask)) + question.context) / 400),
+            log1p((question.context and max(question.context, task.ask_chars)) / 400),
             log1p(task.system_chars / 400),
             float(task.structured),
         ]
@@ -132,15 +191,59 @@ class Reader:
         ]
 
 
-ENDS = 800
-_DEMANDS = ("reasoning", "code", "design", "constraints")
-_ORDINARY = 2
-"""Demanding words and signs that any ask may hold without being demanding."""
+_DEMANDING = GROUPS["reasoning"] | GROUPS["code"] | GROUPS["design"] | GROUPS["constraints"]
+_DEMANDING_PARTS = tuple(
+    part for name in ("reasoning", "code", "design", "constraints") for part in UNSPACED[name]
+)
+_ORDINARY = 1
+"""Demanding words that any ask may hold without being demanding."""
+_BLOCK = 100
+_BLOCK_DEMANDS = 5
 
 
-def _per_sentence(pattern: re.Pattern[str], sentences: list[tuple[str, int]], words: int, most: int) -> int:
-    """Count matches; no sentence tells more than one per ``words`` of its words, nor more than ``most``."""
-    return sum(min(len(pattern.findall(text)), n // words, most) for text, n in sentences)
+def _demand(text: str, sentences: list[str]) -> int:
+    """Count demanding words by blocks of sentences, all but the two neighbouring blocks richest in them.
+
+    So one phrase, whatever it says and wherever it stands, makes no ask demanding.
+    """
+    if len(text) < 2 * _BLOCK:
+        return 0
+    blocks: list[int] = []
+    block = ""
+    for part in sentences:
+        for start in range(0, len(part), 2 * _BLOCK):
+            block += " " + part[start : start + 2 * _BLOCK]
+            if len(block) >= (_BLOCK if block.isascii() else _BLOCK // 2):
+                blocks.append(_demands(block))
+                block = ""
+    blocks.append(_demands(block))
+    return sum(blocks) - max(map(sum, zip(blocks, [*blocks[1:], 0], strict=True)))
+
+
+def _demands(block: str) -> int:
+    count = len(_DEMANDING.intersection(map(str.lower, _WORD.findall(block))))
+    if not block.isascii():
+        count += sum(part in block for part in _DEMANDING_PARTS)
+    return min(count, _BLOCK_DEMANDS)
+
+
+def _parts(sentences: list[str]) -> tuple[int, int, int]:
+    """Count sentences, separate parts and separate asks; no sentence tells more than its length allows."""
+    count = parts = asks = 0
+    for text in sentences:
+        words = text.lower().split()
+        size = len(words)
+        foreign = not text.isascii()
+        if foreign and len(text) > 8 * size:
+            size = len(text) // 3  # a script without spaces
+        count += size > 2
+        ands = sum(word in _AND for word in words) + sum(map(text.count, _STOPS if foreign else ",;"))
+        also = sum(word.rstrip(",;:.") in _ALSO for word in words)
+        if foreign:
+            also += sum(map(text.count, _ALSO_UNSPACED))
+        parts += min(ands, size // 4, 5)
+        asks += min(also, size // 5, 4)
+    return count, parts, asks
 
 
 def _text(text: str, tokens: NDArray[np.int32]) -> list[float]:
@@ -151,25 +254,27 @@ def _text(text: str, tokens: NDArray[np.int32]) -> list[float]:
     numbers = _NUMBER.findall(text)
     kept = {number.rstrip(".,") for number in numbers} | (distinct & NUMBERS)
     plain = _LIST.sub(" ", text) if "(" in text or "[" in text else text
-    sentences = [(part, len(part.split()) or len(part) // 3) for part in _SENTENCES.split(plain) if part]
+    sentences = _SENTENCES.split(plain)
+    count, separate, asks = _parts(sentences)
+    sentences = sentences if plain is text else _SENTENCES.split(text)
     groups = {name: len(distinct & known) for name, known in GROUPS.items()}
     if not text.isascii():
         for name, parts in UNSPACED.items():
             groups[name] += sum(part in text for part in parts)
     points = min(len(_POINT.findall(text)), n / 5)
-    code = min(len(_CONSTRUCT.findall(text)), n / 3)
-    demand = sum(groups[name] for name in _DEMANDS) + points + min(code, 6)
-    known = sum(word in STOPWORDS for word in lower) / n
+    coded = not _CODE_WORDS.isdisjoint(distinct) or any(map(text.__contains__, _CODE_SIGNS))
+    code = min(len(_CONSTRUCT.findall(text)), n / 3) if coded else 0
+    known = sum(map(STOPWORDS.__contains__, lower)) / n
     letters = sum(map(len, words))
     return [
         log1p(max(len(words), letters / 6)),
-        log1p(sum(size > 2 for _, size in sentences)),
+        log1p(count),
         log1p(min(len(kept), n / 3)),
         max((min(9, len(number)) for number in numbers), default=0) / 3,
         log1p(min(sum("." in number.rstrip(".") for number in numbers), n / 4)),
-        log1p(min(sum(word in QUANTIFIERS for word in lower), n / 6)),
+        log1p(min(sum(map(QUANTIFIERS.__contains__, lower)), n / 6)),
         log1p(min(text.count("?") + text.count("?"), n / 4)),
-        log1p(min(len(_NEGATION.findall(text)), n / 8)),
+        log1p(min(sum(map(_NEGATION.__contains__, lower)), n / 8)),
         float(bool(_BLANK.search(text))),
         log1p(min(len(_SYMBOL.findall(text)), n / 2)),
         log1p(code),
@@ -181,13 +286,13 @@ def _text(text: str, tokens: NDArray[np.int32]) -> list[float]:
         log1p(min(len(set(_NAME.findall(text))), n / 6)),
         log1p(min(len(set(_ACRONYM.findall(text))), n / 6)),
         max(0.0, 1 - known / 0.15) * min(1.0, letters / 40),
-        log1p(_per_sentence(_AND, sentences, 4, 5)),
-        log1p(_per_sentence(_ALSO, sentences, 5, 4)),
+        log1p(separate),
+        log1p(asks),
         log1p(len(words) - len(distinct)),
-        log1p(min(len(_CONDITION.findall(text)), n / 8)),
-        float(bool(_WHY.search(text))),
-        float(bool(_WHICH.search(text))),
-        log1p(min(len(_PRONOUN.findall(text)), n / 5)),
+        log1p(min(sum(map(_CONDITION.__contains__, lower)), n / 8)),
+        float(not _WHY.isdisjoint(distinct)),
+        float("which" in distinct),
+        log1p(min(sum(map(_PRONOUN.__contains__, lower)), n / 5)),
         log1p(min(text.count('"') + text.count("“") + text.count("'"), n / 4)),
         log1p(groups["reasoning"]),
         log1p(groups["maths"]),
@@ -195,5 +300,5 @@ def _text(text: str, tokens: NDArray[np.int32]) -> list[float]:
         log1p(groups["design"]),
         log1p(groups["constraints"]),
         log1p(groups["simple"]),
-        log1p(max(0.0, demand - _ORDINARY)),
+        log1p(max(0, _demand(text, sentences) - _ORDINARY) ** 3 / 8),
     ]

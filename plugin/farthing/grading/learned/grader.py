@@ -13,9 +13,6 @@ from farthing.grading.task import Task
 
 UNSURE = 0.05
 """A score this near to a cut is unsure: there a judge may be worth its price."""
-CAREFUL = 1.1
-"""Most, in logits, that layout (examples, a long document) may take from what the whole text scores."""
-SHORT_CHARS = 150.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +53,7 @@ class LearnedGrader:
         return self._calibration.cuts(quality)
 
     def assess(self, task: Task, cuts: Cuts | None = None) -> Assessment:
-        """Return the assessment of ``task``; ``unsure`` is decided against ``cuts`` (None: the grader's own)."""
+        """Return the assessment of ``task``; ``unsure`` is against ``cuts`` (None: the grader's own)."""
         cuts = cuts or self._cuts
         score, parts, vector = self._score(task)
         needs = _senses(task)
@@ -79,10 +76,7 @@ class LearnedGrader:
             return 0.0, {}, self.embedder.embed("")
         reading = self._reader.read(task)
         parts = self._model.parts(reading)
-        total = sum(parts.values())
-        if reading.question.context > len(reading.question.stem):
-            whole = self._reader.read(task, whole=True)
-            total = max(total, sum(self._model.parts(whole).values()) - CAREFUL / self._model.slope)
+        total = self._model.total(parts)
         return self._model.score(total), parts, reading.vector
 
 

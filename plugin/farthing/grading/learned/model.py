@@ -1,7 +1,8 @@
 """The learned model: a few weighted measures, a level of the vocabulary, and a forest for multiple choice."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import exp, tanh
+from math import exp, log1p, tanh
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +16,21 @@ REACH = 3.0
 SEGMENT_TOKENS = 24
 """The level of the vocabulary is the median over stretches of about this many tokens."""
 
-ORDINARY = 0.04
+CHOICE = 0.2
+"""What a multiple choice adds: a question with options is an examination's, not small talk."""
+CEILING = 0.4
+"""Most that wording alone may add, in the units of the sum."""
+LASTING: tuple[str, ...] = ("demand", "loop", "errors", "turns", "context", "system", "structured")
+"""What no single phrase brings about."""
+DOCUMENT, SOFT = -0.1, 0.05
+ORDINARY = 0.07
 """A level of the vocabulary within this of the middle tells nothing."""
 
 OPTIONS = np.array([name.startswith("option") or name == "combined_options" for name in NAMES])
 
 
 def standard(values: Floats, usual: Floats, scale: Floats) -> Floats:
-    """Return measures (one row, or rows) in their scales from the usual; options tell only where there are some."""
+    """Return measures (a row, or rows) in scales from the usual; options tell only where there are some."""
     z = np.clip((values - usual) / scale, -REACH, REACH)
     return np.where(OPTIONS & (values[..., INDEX["options"], None] < 2), 0.0, z)
 
@@ -75,14 +83,28 @@ class Model:
         """Return what each measure adds to the sum, by name; ``vocabulary`` and ``options_expert`` last."""
         z = standard(reading.values, self.usual, self.scale)
         added = dict(zip(NAMES, (z * self.weights).tolist(), strict=True))
-        added["vocabulary"] = self.vocabulary(reading.tokens)
+        added["vocabulary"] = 0.0 if reading.values[INDEX["tools"]] else self.vocabulary(reading.tokens)
         if reading.values[INDEX["options"]] >= 2:
             limit = self.expert_limit
-            added["options_expert"] = limit * tanh(self.forest.predict(reading.values) / limit)
+            added["vocabulary"] = max(0.0, added["vocabulary"])  # everyday words make no riddle easy
+            added["options_expert"] = CHOICE + limit * tanh(self.forest.predict(reading.values) / limit)
         return added
 
+    def total(self, parts: Mapping[str, float]) -> float:
+        """Return the sum of ``parts``: what the wording alone adds is held below CEILING, in its order.
+
+        Beyond it leads only what one phrase cannot bring about: demands throughout the ask, and the state
+        of the conversation. With a document around the question the sum stays above DOCUMENT.
+        """
+        lasting = sum(map(parts.__getitem__, LASTING))
+        total = CEILING * tanh((sum(parts.values()) - lasting) / CEILING) + lasting
+        if parts["context"] <= 0:
+            return total
+        # A question about a document rests on the document: smoothly at least this much.
+        return DOCUMENT + SOFT * log1p(exp(min(50.0, (total - DOCUMENT) / SOFT)))
+
     def vocabulary(self, tokens: NDArray[np.int32]) -> float:
-        """Return the level of the ask's words: the median over its stretches, so that no one of them decides."""
+        """Return the level of the ask's words: the median over its stretches, so that no one decides."""
         if not len(tokens):
             return 0.0
         levels = self.levels[tokens]

@@ -3,32 +3,43 @@
 import re
 from dataclasses import dataclass
 
-ENDS = 800
+ENDS = 450
 """Characters read of each end of what is asked."""
-_LONG = 1_500
+_HEAD, _TAIL = 600, 1_800
+_LONG = 1_200
 _QUESTION = 500
 
 _CUES = (
-    r"answer|a|output|response|solution|antwort|réponse|respuesta|risposta|resposta|ответ|答案|回答|答え|答|정답|답"
+    r"answer|a|output|response|solution|antwort|réponse|respuesta|risposta|resposta|ответ|"
+    r"答案|回答|答え|答|정답|답"
 )
 _ASKS = r"question|q|problem|input|frage|pregunta|domanda|pergunta|вопрос|问题|题目|問題|質問|질문|문제"
 _CUE = re.compile(rf"(?im)(?:^|(?<=[.\"'] ))[ \t#*]{{0,4}}(?:{_CUES})[ \t*]{{0,3}}[::][ \t*]{{0,3}}")
 _ASK = re.compile(rf"(?im)^[ \t#*]{{0,4}}(?:{_ASKS})[ \t]{{0,2}}\d{{0,3}}[ \t*]{{0,3}}[::.]")
 _OPTION = re.compile(r"(?m)^[ \t]{0,4}[\[(]?([A-J])[\]).::、.][ \t]*(.{0,400})$")
-_INLINE = re.compile(r"(?:^|\s)[\[(]?([A-J])[\]).::、.]\s{0,2}(\S.{0,200}?)(?=\s[\[(]?[B-J][\]).::、.]\s|\n|$)")
+_INLINE = re.compile(
+    r"(?:^|\s)[\[(]?([A-J])[\]).::、.]\s{0,2}(\S.{0,200}?)(?=\s[\[(]?[B-J][\]).::、.]\s|\n|$)"
+)
+_FIRST_OPTIONS = tuple("A" + mark for mark in "]).::、.")
 _FRAME = re.compile(
-    r"(?im)^(?:please |now |only |just )?(?:print|answer|respond|reply|choose|select|give|return)\b.{0,60}\b(?:letter|"
-    r"single choice|correct (?:choice|option)|explanation|explaining)\b.{0,80}$|"
-    r"\b(?:let'?s |please |now )?(?:think|reason|work|go)\b[^.\n]{0,24}\bstep[ -]by[ -]step\b[^.\n]{0,60}[.:!]?|"
-    r"\b(?:take a deep breath|think (?:hard|carefully|deeply|it through)|reason carefully)\b[^.\n]{0,60}[.:!]?"
+    r"(?im)^(?:please |now |only |just )?(?:print|answer|respond|reply|choose|select|give|return)\b.{0,60}\b"
+    r"(?:letter|single choice|correct (?:choice|option)|explanation|explaining)\b.{0,80}$|"
+    r"\b(?:let'?s |please |now )?(?:think|reason|work|go)\b[^.\n]{0,24}\bstep[ -]by[ -]step\b"
+    r"[^.\n]{0,60}[.:!]?|"
+    r"\b(?:take a deep breath|think (?:hard|carefully|deeply|it through)|reason carefully)\b"
+    r"[^.\n]{0,60}[.:!]?"
 )
 _ALIKE = 0.3
+_FRAMED = 300
 _ESCAPES = (("\\n", "\n"), ("\\'", "'"), ('\\"', '"'), ("\\t", " "))
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """``stem``: what is asked. ``options``: the answers to choose among. ``context``: characters around it."""
+    """``stem``: what is asked. ``options``: the answers to choose among.
+
+    ``context``: characters of the document that a short question is about; 0 if there is none.
+    """
 
     stem: str
     options: tuple[str, ...]
@@ -41,19 +52,30 @@ def question_of(text: str) -> Question:
     Worked examples before the last question, the choice's letters and the sentences that only say how
     to answer are layout: two prompts that differ in them ask the same.
     """
-    whole = len(text)
+    if len(text) > _HEAD + _TAIL:
+        text = f"{text[:_HEAD]}\n\n{text[-_TAIL:]}"
     if text[:2] in ("['", '["') and text.rstrip()[-2:] in ("']", '"]'):
         text = text.strip()[2:-2]  # a list of one prompt, printed
         for escaped, plain in _ESCAPES:
             text = text.replace(escaped, plain)
     asked = _last_example(text.strip())
-    stem, options = _choices(_FRAME.sub(" ", asked))
+    stem, options = _choices(_unframed(asked))
+    context = 0
     if len(stem) > _LONG:
-        stem = _small_question(stem)
+        small = _small_question(stem)
+        context, stem = len(stem) - len(small), small
     if len(stem) > 2 * ENDS:
         stem = f"{stem[:ENDS]}\n{stem[-ENDS:]}"
     stem = stem.strip() or asked[: 2 * ENDS]
-    return Question(stem, options, max(0, whole - len(asked)) + max(0, len(asked) - len(stem)))
+    return Question(stem, options, context)
+
+
+def _unframed(text: str) -> str:
+    """Leave out the sentences that say how to answer: they stand at an end."""
+    if len(text) > 3 * _FRAMED:
+        head, body, tail = text[:_FRAMED], text[_FRAMED:-_FRAMED], text[-_FRAMED:]
+        return f"{_FRAME.sub(' ', head)}{body}{_FRAME.sub(' ', tail)}"
+    return _FRAME.sub(" ", text)
 
 
 def _last_example(text: str) -> str:
@@ -80,6 +102,8 @@ def _if_alike(last: str, marks: list[int], text: str) -> str:
 
 
 def _choices(text: str) -> tuple[str, tuple[str, ...]]:
+    if not any(first in text for first in _FIRST_OPTIONS):
+        return text.strip(), ()
     for pattern in (_OPTION, _INLINE):
         found = list(pattern.finditer(text, max(0, len(text) - 2 * _LONG)))
         starts = [i for i, match in enumerate(found) if match[1] == "A"]
