@@ -3,6 +3,8 @@
 import asyncio
 from types import SimpleNamespace
 
+import pytest
+
 from farthing.grading.check import Verdict
 from farthing.proxy.calls import Call
 from farthing.proxy.gates import guarded
@@ -15,24 +17,17 @@ LONG = "The capital of the country you ask about is a city with a long history. 
 
 
 class Meter(RecordingMeter):
-    """Also notes when the request's call is over."""
-
-    def __init__(self):
-        super().__init__()
-        self.closed = []
-
-    def close(self, call, error=""):
-        self.closed.append(call)
+    """Also ends calls that nobody reads any more."""
 
     async def abandon(self, call, error=""):
         await self.settle(call, call.attempt, None, "cancelled")
 
 
 class Climber:
-    """Stands for the climber: climbs to a scripted stream, if it has one."""
+    """Stands for the climber: climbs to scripted streams, one a tier, if it has any."""
 
-    def __init__(self, better=None, bad_whole=None):
-        self.better, self.bad_whole = better, bad_whole
+    def __init__(self, *better, bad_whole=None):
+        self.better, self.bad_whole = [stream for stream in better if stream is not None], bad_whole
         self.climbs = 0
 
     def may_climb(self, call):
@@ -47,14 +42,14 @@ class Climber:
     def check_streamed(self, call, answer):
         return BAD if self.bad_whole and self.bad_whole in answer.text else Verdict(True)
 
-    async def climb(self, call, data):
+    async def climb(self, call, data, above=""):
         self.climbs += 1
-        if self.better is None:
+        if not self.better:
             return None
         child = call_of("chat")
         child.attempt.deployment = SimpleNamespace(tier="strong", label="gpt-5")
         child.parent, call.climbed_to = call, child
-        return child, stream_of(self.better)
+        return child, stream_of(self.better.pop(0))
 
 
 def fresh_call() -> Call:
@@ -77,10 +72,9 @@ async def run(climber, items, call=None, **more):
 
 async def test_a_good_stream_passes_whole_and_in_order():
     items = [chunk(word) for word in LONG.split(" ")] + [chunk(finish="stop")]
-    out, meter, call = await run(Climber(), items)
+    out, meter, _ = await run(Climber(), items)
     assert out == items
     assert [outcome for outcome, *_ in meter.ended] == ["ok"]
-    assert meter.closed == [call]
 
 
 async def test_a_refusal_at_the_beginning_is_never_seen():
@@ -96,7 +90,6 @@ async def test_a_refusal_at_the_beginning_is_never_seen():
     assert out == better
     assert [outcome for outcome, *_ in meter.ended] == ["failed", "ok"]
     assert call.answering is not call
-    assert meter.closed == [call]
 
 
 async def test_a_short_stream_is_checked_whole_and_paid_for_as_failed():
@@ -161,7 +154,6 @@ async def test_a_client_that_hangs_up_behind_the_gate_pays_for_what_was_streamed
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert meter.ended == [("cancelled", None, "First ")]
-    assert meter.closed == [call]
 
 
 async def test_a_client_that_hangs_up_during_the_climb_pays_for_the_better_answer_too():
@@ -183,7 +175,7 @@ async def test_a_client_that_hangs_up_during_the_climb_pays_for_the_better_answe
         meter, call, children = Settling(), fresh_call(), []
         meter.blocks = blocks
 
-        async def climb(call, data, climber=climber, children=children):
+        async def climb(call, data, above="", climber=climber, children=children):
             child, _ = await Climber.climb(climber, call, data)
             children.append(child)
             return child, begun()
@@ -209,7 +201,7 @@ async def test_a_failed_beginning_is_never_paid_for_as_an_answer_even_if_the_res
         yield chunk(finish="stop")
 
     class Slow(Climber):
-        async def climb(self, call, data):
+        async def climb(self, call, data, above=""):
             await asyncio.sleep(0.12)
             return await super().climb(call, data)
 
@@ -235,6 +227,18 @@ async def test_a_model_whose_answer_failed_does_not_go_on_writing():
     async for _ in guarded(climber, meter, call, stream, {}, settings()):
         assert closed == ["cheap"]
     assert closed == ["cheap"]
+
+
+@pytest.mark.parametrize("broken", [[RuntimeError("overloaded")], []])
+async def test_a_better_stream_that_breaks_before_it_begins_is_tried_one_tier_up(broken):
+    refusal = [chunk("I'm sorry, but I cannot help with that request."), chunk(finish="stop")]
+    better = [chunk("Paris."), chunk(finish="stop")]
+    out, meter, _ = await run(Climber(broken, better), refusal)
+    assert out == better
+    assert [outcome for outcome, *_ in meter.ended][-1] == "ok"
+    out, meter, call = await run(Climber(broken), refusal)
+    assert out == refusal, "and if there is no such tier, the cheap answer goes out"
+    assert call.answering is call
 
 
 async def test_checking_off_streams_through():

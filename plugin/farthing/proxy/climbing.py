@@ -27,6 +27,9 @@ ROUTER_METHODS = {
 """By surface, the method of LiteLLM's router that asks a model."""
 
 _PASSED = Verdict(True)
+_CARRIED = dict.fromkeys(("messages", "input", "prompt", "system", "instructions", "tools"))
+"""What other hooks may have added to the client's request."""
+_BUCKETS = ("metadata", "litellm_metadata")
 
 
 class Climber:
@@ -59,6 +62,8 @@ class Climber:
             and self._settings.grading.mode == "route"
             and self._settings.grading.check.climb
             and call.policy.next_tier(attempt.deployment.tier) is not None
+            # Another provider knows nothing of a conversation stored with the first.
+            and not any(call.payload.get(name) for name in ("previous_response_id", "conversation"))
             and self._router() is not None
         )
 
@@ -102,15 +107,16 @@ class Climber:
             self._feedback.checked(call, attempt, verdict)
         return verdict
 
-    async def climb(self, call: Call, data: Mapping[str, Any]) -> tuple[Call, Any] | None:
+    async def climb(self, call: Call, data: Mapping[str, Any], above: str = "") -> tuple[Call, Any] | None:
         """Ask the next tier that can be had; return its call and its response or stream, None if none can.
 
-        ``data`` is the request as LiteLLM's hooks left it: what a guardrail masked stays masked.
+        ``data`` is the request as LiteLLM's hooks left it: what a guardrail masked stays masked. ``above``
+        is a tier that has failed on the way; empty: the tier of the call's attempt.
         """
         attempt, router = call.attempt, self._router()
         if attempt is None or router is None:
             return None
-        tier = attempt.deployment.tier
+        tier = above or attempt.deployment.tier
         while tier := call.policy.next_tier(tier) or "":
             child = call.child("inference", call.payload)
             child.failed_tier = attempt.deployment.tier
@@ -167,7 +173,7 @@ def from_cache(response: Any) -> bool:
 def request_of(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the client's own request, as parameters for the router."""
     sent = (data.get("proxy_server_request") or {}).get("body") or {}
-    names = [name for name in sent if name in data and name not in ("metadata", "litellm_metadata")]
+    names = [name for name in {**sent, **_CARRIED} if name in data and name not in _BUCKETS]
     bucket = "litellm_metadata" if isinstance(data.get("litellm_metadata"), dict) else "metadata"
     request = {name: data[name] for name in names}
     request[bucket] = {**(data.get(bucket) or {})}

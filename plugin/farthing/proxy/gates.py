@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from farthing.grading.check import Verdict, check_prefix
@@ -90,19 +91,17 @@ async def guarded(
                 pending = None
                 break
             pending = None
-        if not gate.passes() and (climbed := await climber.climb(call, data)):
-            better, answers = climbed
+        if not gate.passes() and (climbed := await _better(climber, meter, call, data, settings)):
             try:
                 if call.attempt:
                     await meter.settle(call, call.attempt, None, "failed")
                 await _stop(items, pending)
                 await _hang_up(stream)
-                async with aclosing(guarded(climber, meter, better, answers, data, settings)) as passed:
-                    async for item in passed:
-                        yield item
+                yield climbed.first
+                async for item in climbed.items:
+                    yield item
             finally:
-                await meter.abandon(better)
-                await _hang_up(answers)
+                await climbed.stop(meter)
             return
         gate.open = True
         for item in held:
@@ -115,7 +114,41 @@ async def guarded(
             yield item
     finally:
         await _stop(items, pending)
-        meter.close(call.root)
+
+
+@dataclass(frozen=True, slots=True)
+class _Climbed:
+    """A better stream that has begun: its call, the provider's stream, and the items of its own gate."""
+
+    call: Call
+    stream: Any
+    items: AsyncGenerator[Any, None]
+    first: Any = None
+
+    async def stop(self, meter: Meter, error: str = "") -> None:
+        await self.items.aclose()
+        await meter.abandon(self.call, error)
+        await _hang_up(self.stream)
+
+
+async def _better(
+    climber: Climber, meter: Meter, call: Call, data: Mapping[str, Any], settings: Settings
+) -> _Climbed | None:
+    """Return the next tier's stream once its first item is there, None if no tier gets that far."""
+    above = ""
+    while found := await climber.climb(call, data, above):
+        better, stream = found
+        above = better.attempt.deployment.tier if better.attempt else "strong"
+        climbed = _Climbed(better, stream, guarded(climber, meter, better, stream, data, settings))
+        try:
+            return replace(climbed, first=await anext(climbed.items))
+        except Exception as error:  # it broke, or was empty, before anything went out
+            await climbed.stop(meter, type(error).__name__)
+            call.climbed_to = None
+        except BaseException:  # the client hung up
+            await climbed.stop(meter)
+            raise
+    return None
 
 
 async def _hang_up(stream: Any) -> None:

@@ -25,7 +25,7 @@ class Judging:
     def ask_for(self, call: Call) -> Ask | None:
         """Return what asks the judge at the expense of ``call``'s account, None if there is none to ask."""
         router = self._router()
-        if self._judge.when == "never" or router is None:
+        if self._judge.when == "never" or router is None or call.policy.floor == call.policy.ceiling:
             return None
 
         async def ask(request: JudgeRequest) -> str:
