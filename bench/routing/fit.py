@@ -27,9 +27,9 @@ LEVELS = {"mmlu": 0.45, "gsm8k": 0.45, "zeroeval_gsm": 0.45, "numersense": 0.3, 
 """The level of a source's vocabulary beside that of our own prompts."""
 SHRINK = 20.0
 FAILURE_SHARE = 0.3
-EXPERT_FAILURE_SHARE = 0.0
+EXPERT_FAILURE_SHARE = 0.05
 EXPERT_LIMIT = 0.8
-TRUST = 2.0
+TRUST = 1.5
 VOCABULARY_WEIGHT = 1.0
 RIDGE = 3.0
 
@@ -68,7 +68,7 @@ def sheet(source: Source, embedder: Embedder) -> Sheet:
     return Sheet(source, readings, np.array([reading.values for reading in readings]))
 
 
-def fit(sheets: Sequence[Sheet], own: Sheet, embedder: Embedder, trees: int = 120) -> Model:
+def fit(sheets: Sequence[Sheet], own: Sheet, embedder: Embedder, trees: int = 80) -> Model:
     """Return the model fitted to the outcomes of ``sheets`` and the levels of our ``own`` prompts."""
     values = np.vstack([s.values for s in sheets])
     usual = values.mean(axis=0)
@@ -168,7 +168,13 @@ _NOT_TREES = ("tool_fit", "tool_lead", "parallel")
 
 def _grow(x: Floats, y: Floats, weight: Floats, trees: int) -> ExtraTreesRegressor:
     forest = ExtraTreesRegressor(
-        trees, min_samples_leaf=30, max_features=0.4, max_leaf_nodes=128, random_state=0, n_jobs=1
+        trees,
+        min_samples_leaf=30,
+        max_features=0.4,
+        max_leaf_nodes=128,
+        max_depth=10,
+        random_state=0,
+        n_jobs=1,
     )
     return forest.fit(x.astype(np.float32), y, sample_weight=weight)
 

@@ -25,7 +25,14 @@ REASONING = (
         implications implication rationale therefore hence consequence consequences tradeoff tradeoffs
         optimal explain explains cause causes legal clinical ethical statistical paradox
         warum beweise beweis begründe analysiere pourquoi démontre démontrer analyse explique
-        demuestra demostrar analiza explica porqué докажи объясни почему"""
+        demuestra demostrar analiza explica porqué докажи объясни почему
+        beweist analysieren vergleiche bewerte erkläre leite herleite folgere widerspruch invariante
+        justifie compare évalue prouve déduis démonstration hypothèse invariant
+        justifica compara evalúa deriva demostración contradicción invariante
+        dimostra giustifica analizza confronta valuta deduci demonstre justifique analise compare avalie
+        выведи обоснуй сравни проанализируй оцени доказательство следствие
+        kanıtla karşılaştır gerekçelendir analiz udowodnij uzasadnij porównaj przeanalizuj
+        bewijs vergelijk verklaar أثبت حلل قارن برهن علل सिद्ध विश्लेषण तुलना buktikan bandingkan jelaskan"""
     )
 )
 MATHS = _forms(
@@ -45,12 +52,15 @@ CODE = _forms(
     java kotlin haskell bash exception stacktrace traceback async await concurrency concurrent thread threads
     deadlock race mutex database schema migration kubernetes docker recursion recursive complexity runtime
     query queries unittest tests bug bugs segfault memory leak endpoint library framework commit merge
-    programmiere funktion datenbank programme fonction función programa функция"""
+    programmiere funktion datenbank programme fonction función programa функция
+    implementiere komplexität algorithmus implémente complexité algorithme implementa complejidad algoritmo
+    implemente complexidade complessità реализуй сложность алгоритм протокол"""
 )
 DESIGN = _forms("design architect plan model strategise propose restructure") | _words(
     """architecture strategy roadmap system systems scalable distributed protocol specification pipeline
     requirements proposal simulation simulate framework policy negotiate essay report thesis business
-    entwirf architektur strategie conçois architecture stratégie diseña arquitectura estrategia"""
+    entwirf architektur strategie conçois architecture stratégie diseña arquitectura estrategia
+    progetta architettura projete arquitetura спроектируй архитектура архитектуру tasarla zaprojektuj صمم"""
 )
 CONSTRAINTS = _words(
     """must should exactly only without unless except ensure avoid never always between constraint constraints
@@ -106,8 +116,14 @@ CONTINUES = frozenset(
 UNSPACED = {
     "reasoning": (
         "证明",
-        "證明",
         "推导",
+        "论证",
+        "导出",
+        "導出",
+        "論証",
+        "비교",
+        "比較",
+        "證明",
         "分析",
         "比较",
         "为什么",
@@ -119,7 +135,24 @@ UNSPACED = {
         "왜",
     ),
     "maths": ("计算", "求解", "方程", "概率", "計算", "方程式", "確率", "계산", "방정식", "확률"),
-    "code": ("代码", "函数", "算法", "数据库", "コード", "関数", "アルゴリズム", "코드", "함수", "알고리즘"),
+    "code": (
+        "代码",
+        "函数",
+        "算法",
+        "数据库",
+        "实现",
+        "复杂度",
+        "実装",
+        "計算量",
+        "구현",
+        "복잡도",
+        "コード",
+        "関数",
+        "アルゴリズム",
+        "코드",
+        "함수",
+        "알고리즘",
+    ),
     "design": ("设计", "架构", "方案", "設計", "戦略", "설계", "전략"),
     "constraints": ("必须", "不超过", "至少", "必ず", "以内", "반드시", "이내"),
 }

@@ -195,36 +195,37 @@ _DEMANDING = GROUPS["reasoning"] | GROUPS["code"] | GROUPS["design"] | GROUPS["c
 _DEMANDING_PARTS = tuple(
     part for name in ("reasoning", "code", "design", "constraints") for part in UNSPACED[name]
 )
-_ORDINARY = 1
+_ORDINARY = 3
 """Demanding words that any ask may hold without being demanding."""
-_BLOCK = 100
-_BLOCK_DEMANDS = 5
+_PHRASE = 160
+_MOST_DEMANDS = 40
+_FEW_WORDS = 16
 
 
-def _demand(text: str, sentences: list[str]) -> int:
-    """Count demanding words by blocks of sentences, all but the two neighbouring blocks richest in them.
+def _demand(text: str) -> int:
+    """Count the demanding words left when the _PHRASE characters that hold most of them are cut out.
 
     So one phrase, whatever it says and wherever it stands, makes no ask demanding.
     """
-    if len(text) < 2 * _BLOCK:
+    if len(text) < _PHRASE:
         return 0
-    blocks: list[int] = []
-    block = ""
-    for part in sentences:
-        for start in range(0, len(part), 2 * _BLOCK):
-            block += " " + part[start : start + 2 * _BLOCK]
-            if len(block) >= (_BLOCK if block.isascii() else _BLOCK // 2):
-                blocks.append(_demands(block))
-                block = ""
-    blocks.append(_demands(block))
-    return sum(blocks) - max(map(sum, zip(blocks, [*blocks[1:], 0], strict=True)))
-
-
-def _demands(block: str) -> int:
-    count = len(_DEMANDING.intersection(map(str.lower, _WORD.findall(block))))
-    if not block.isascii():
-        count += sum(part in block for part in _DEMANDING_PARTS)
-    return min(count, _BLOCK_DEMANDS)
+    found = [(m.start(), word) for m in _WORD.finditer(text) if (word := m[0].lower()) in _DEMANDING]
+    if not text.isascii():
+        for part in _DEMANDING_PARTS:
+            at = text.find(part)
+            while at >= 0 and len(found) < 4 * _MOST_DEMANDS:
+                found.append((at, part))
+                at = text.find(part, at + 1)
+        found.sort()
+    if len(found) > 2 * _MOST_DEMANDS:
+        found = found[:_MOST_DEMANDS] + found[-_MOST_DEMANDS:]
+    least = len({word for _, word in found})
+    end = 0
+    for start, (at, _) in enumerate(found):
+        while end < len(found) and found[end][0] < at + _PHRASE:
+            end += 1
+        least = min(least, len({word for _, word in (*found[:start], *found[end:])}))
+    return least
 
 
 def _parts(sentences: list[str]) -> tuple[int, int, int]:
@@ -237,7 +238,7 @@ def _parts(sentences: list[str]) -> tuple[int, int, int]:
         if foreign and len(text) > 8 * size:
             size = len(text) // 3  # a script without spaces
         count += size > 2
-        ands = sum(word in _AND for word in words) + sum(map(text.count, _STOPS if foreign else ",;"))
+        ands = sum(map(_AND.__contains__, words)) + sum(map(text.count, _STOPS if foreign else ",;"))
         also = sum(word.rstrip(",;:.") in _ALSO for word in words)
         if foreign:
             also += sum(map(text.count, _ALSO_UNSPACED))
@@ -254,9 +255,7 @@ def _text(text: str, tokens: NDArray[np.int32]) -> list[float]:
     numbers = _NUMBER.findall(text)
     kept = {number.rstrip(".,") for number in numbers} | (distinct & NUMBERS)
     plain = _LIST.sub(" ", text) if "(" in text or "[" in text else text
-    sentences = _SENTENCES.split(plain)
-    count, separate, asks = _parts(sentences)
-    sentences = sentences if plain is text else _SENTENCES.split(text)
+    count, separate, asks = _parts(_SENTENCES.split(plain))
     groups = {name: len(distinct & known) for name, known in GROUPS.items()}
     if not text.isascii():
         for name, parts in UNSPACED.items():
@@ -271,7 +270,8 @@ def _text(text: str, tokens: NDArray[np.int32]) -> list[float]:
         log1p(count),
         log1p(min(len(kept), n / 3)),
         max((min(9, len(number)) for number in numbers), default=0) / 3,
-        log1p(min(sum("." in number.rstrip(".") for number in numbers), n / 4)),
+        # Among few words decimals are there to be compared, which small models get wrong.
+        log1p(sum("." in number.rstrip(".") for number in numbers)) if n <= _FEW_WORDS else 0.0,
         log1p(min(sum(map(QUANTIFIERS.__contains__, lower)), n / 6)),
         log1p(min(text.count("?") + text.count("?"), n / 4)),
         log1p(min(sum(map(_NEGATION.__contains__, lower)), n / 8)),
@@ -300,5 +300,5 @@ def _text(text: str, tokens: NDArray[np.int32]) -> list[float]:
         log1p(groups["design"]),
         log1p(groups["constraints"]),
         log1p(groups["simple"]),
-        log1p(max(0, _demand(text, sentences) - _ORDINARY) ** 3 / 8),
+        log1p(max(0, _demand(text) - _ORDINARY) ** 2 / 2),
     ]

@@ -3,11 +3,11 @@
 import re
 from dataclasses import dataclass
 
-ENDS = 450
+ENDS = 400
 """Characters read of each end of what is asked."""
-_HEAD, _TAIL = 600, 1_800
-_LONG = 1_200
-_QUESTION = 500
+_HEAD, _TAIL = 500, 1_500
+_LONG = 1_100
+_QUESTION = 400
 
 _CUES = (
     r"answer|a|output|response|solution|antwort|réponse|respuesta|risposta|resposta|ответ|"
