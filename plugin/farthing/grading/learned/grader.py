@@ -14,6 +14,10 @@ from farthing.grading.task import Task
 UNSURE = 0.05
 """A score this near to a cut is unsure: there a judge may be worth its price."""
 
+_FIRST = Task(
+    "Which is larger?\nA) 2 * 3\nB) 7\nExplain why, and then list both.", tools=1, tool_texts=("add",)
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
@@ -46,7 +50,9 @@ class LearnedGrader:
         Raises ArtifactError if the artifact is missing, damaged or of another version, and
         FileNotFoundError if the embeddings' wheel is not installed.
         """
-        return cls(read(path), Embedder.load(), quality)
+        grader = cls(read(path), Embedder.load(), quality)
+        grader.assess(_FIRST)  # what is touched for the first time costs milliseconds: here, not in a request
+        return grader
 
     def cuts(self, quality: float) -> Cuts:
         """Return the cuts for ``quality``: the share (0…1) of the strong tier's quality to keep."""

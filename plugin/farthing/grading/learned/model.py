@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import exp, log1p, tanh
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +112,7 @@ class Model:
         parts = max(1, len(levels) // SEGMENT_TOKENS)
         edges = np.linspace(0, len(levels), parts + 1).astype(np.int64)
         means = np.add.reduceat(levels, edges[:-1]) / np.diff(edges)
-        level = float(np.median(means))
+        level = median(means.tolist())
         return level - max(-ORDINARY, min(ORDINARY, level))
 
     def score(self, total: float) -> float:
