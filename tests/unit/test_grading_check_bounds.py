@@ -121,6 +121,13 @@ def test_a_hostile_schema_neither_hangs_nor_fetches(name: str, monkeypatch: pyte
         assert verdict.failure in ("", "schema")
 
 
+def test_many_calls_against_slow_schemas_share_one_time_limit() -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": doubling()}}
+    started = perf_counter()
+    check_answer({"messages": [ASK], "tools": [tool]}, Answer("", (ToolCall("f", '{"a": 1}'),) * 64))
+    assert perf_counter() - started < SECONDS
+
+
 def test_a_schema_that_cannot_be_read_passes() -> None:
     for schema in ("elsewhere", "unknown type", "no schema", "huge", "doubling"):
         wanted = {"type": "json_schema", "json_schema": {"schema": SCHEMAS[schema]}}

@@ -1,6 +1,7 @@
 """The learned check: what its features see, where it abstains, and how it fails to load."""
 
 import json
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from farthing.grading.check import Answer, ArtifactError, LearnedCheck, check_answer
 from farthing.grading.check.arithmetic import statements
 from farthing.grading.check.features import NAMES, row
+from farthing.grading.check.wanted import wanted_from
 
 CHECK = LearnedCheck.load()
 QUESTION = (
@@ -28,7 +30,7 @@ def payload(text: str) -> dict[str, object]:
 
 
 def right(question: str, text: str) -> float | None:
-    return CHECK.probability_right(payload(question), Answer(text, (), "stop"))
+    return CHECK.probability_right(wanted_from(payload(question)), Answer(text, (), "stop"))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,7 @@ def test_doubt_is_a_failure_with_its_figure() -> None:
     assert check_answer(payload(QUESTION), Answer(GOOD, (), "stop"), learned=CHECK).ok
     assert check_answer(payload(QUESTION), Answer(FALSE_SUM, (), "stop")).ok
     assert check_answer(
-        payload(QUESTION), Answer(FALSE_SUM, (), "stop"), learned=CHECK.with_threshold(0.0)
+        payload(QUESTION), Answer(FALSE_SUM, (), "stop"), learned=replace(CHECK, threshold=0.0)
     ).ok
 
 
@@ -100,19 +102,19 @@ def test_it_abstains_where_it_was_not_trained(question: str, text: str) -> None:
 
 
 def test_it_abstains_on_what_is_no_whole_text_and_no_first_question() -> None:
-    assert CHECK.probability_right(payload(QUESTION), Answer(GOOD, (), "length")) is None
+    assert CHECK.probability_right(wanted_from(payload(QUESTION)), Answer(GOOD, (), "length")) is None
     with_tools = payload(QUESTION) | {"tools": [{"type": "function", "function": {"name": "calculate"}}]}
-    assert CHECK.probability_right(with_tools, Answer(GOOD, (), "stop")) is None
+    assert CHECK.probability_right(wanted_from(with_tools), Answer(GOOD, (), "stop")) is None
     turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
     later = {"messages": [*turns, {"role": "user", "content": QUESTION}]}
-    assert CHECK.probability_right(later, Answer(GOOD, (), "stop")) is None
+    assert CHECK.probability_right(wanted_from(later), Answer(GOOD, (), "stop")) is None
     as_json = payload(QUESTION) | {"response_format": {"type": "json_object"}}
-    assert CHECK.probability_right(as_json, Answer(GOOD, (), "stop")) is None
+    assert CHECK.probability_right(wanted_from(as_json), Answer(GOOD, (), "stop")) is None
 
 
 def test_the_same_answer_always_gets_the_same_figure() -> None:
     assert right(QUESTION, GOOD) == LearnedCheck.load().probability_right(
-        {"input": QUESTION}, Answer(GOOD, (), "stop")
+        wanted_from({"input": QUESTION}), Answer(GOOD, (), "stop")
     )
 
 
@@ -141,9 +143,3 @@ def test_a_missing_or_damaged_artifact_says_so(tmp_path: Path) -> None:
     for threshold in (None, "high", True):
         with pytest.raises(ArtifactError):
             LearnedCheck.load(damaged(tmp_path, threshold=threshold))
-
-
-def test_the_threshold_can_be_replaced(tmp_path: Path) -> None:
-    assert LearnedCheck.load(threshold=0.25).threshold == 0.25
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        LearnedCheck.load(threshold=1.5)

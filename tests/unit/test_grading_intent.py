@@ -139,6 +139,7 @@ HOSTILE = {
     "quotes": "'\"“«" * 2_000,
     "open quotes": '"a' * 4_000,
     "digits": "1" * 8_000,
+    "no number after all": "1" + ".,:" * 2_600 + "x",
     "thousands": "1,000" * 1_600,
     "numbers": "12 " * 2_700,
     "carets": "^(" * 4_000,

@@ -192,6 +192,14 @@ def test_hostile_sizes_take_bounded_time() -> None:
     assert time.perf_counter() - started < 1.0
 
 
+def test_the_ask_is_read_whatever_stands_before_it() -> None:
+    flood = user([{"type": "text", "text": "x"}] * 10_000)
+    calls = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}] * 10_000}
+    started = time.perf_counter()
+    assert chat(*[flood, calls] * 50, user("Why?")).ask == "Why?"
+    assert time.perf_counter() - started < 0.2
+
+
 def words(text: str) -> list[str]:
     return text.split()
 

@@ -13,7 +13,6 @@ from tokenizers import Tokenizer
 WEIGHTS = "weights/l2_supercat_256.safetensors"
 TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 TENSOR = "embedding.weight"
-DIMENSIONS = 256
 
 WINDOW = 600
 """Characters embedded of each end of a long text; what lies between is not tokenised."""

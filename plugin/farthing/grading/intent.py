@@ -37,7 +37,8 @@ _FILE = re.compile(
     r"|svg|mp[34]|wav|zip|gz|py|js|tsx?|jsx|go|rs|java|kt|c|cc|cpp|h|hpp|cs|rb|php|sh|sql|ipynb|toml|ini"
     r"|parquet)\b"
 )
-_NUMBER = re.compile(r"[-+($£€¥]*\d[\d.,:/%]*[)\].,;:?!€]*")
+# Possessive: the classes share signs, which a long token that is no number would try in every split.
+_NUMBER = re.compile(r"[-+($£€¥]*+\d[\d.,:/%]*+[)\].,;:?!€]*+")
 _ID = re.compile(
     r"(?<![\w-])(?:[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}"
     r"|0x[\da-f]+|(?=\d*[a-f])(?=[a-f]*\d)[\da-f]{8,})(?![\w-])"

@@ -1,5 +1,8 @@
 """The words that grading counts, by what they tell. English first; a few in other languages."""
 
+NARROW = {0xFF00 + ord(sign) - 0x20: sign for sign in ".,:;!?()"}
+"""Full-width punctuation, and the ASCII sign that patterns have in its place; for ``str.translate``."""
+
 
 def _words(text: str) -> set[str]:
     return set(text.split())

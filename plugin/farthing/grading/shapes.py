@@ -14,8 +14,8 @@ Role = Literal["user", "assistant", "system", "tool"]
 WINDOW = 4096
 """Characters kept of each end of a long text: an ask stands before or after what it is about."""
 MAX_DEPTH = 8
-MAX_PARTS = 20_000
-"""Content parts read per request; further ones are not looked at."""
+MAX_PARTS = 8_000
+"""Content parts and tool calls read per request, about 10 ms; further ones are not looked at."""
 HEAD_ITEMS, TAIL_ITEMS = 100, 1_900
 """Of a longer history only these first and last items are read."""
 
@@ -27,6 +27,7 @@ _ROLES: dict[str, Role] = {
     "tool": "tool",
     "function": "tool",
 }
+_FIELDLESS = (str, bytes, int, float, list, tuple, type)
 _TEXT_KEYS = ("text", "refusal", "thinking")
 _IMAGES = {"image", "image_url", "input_image", "image_file", "video", "video_url", "input_video"}
 _AUDIO = {"audio", "input_audio", "audio_url"}
@@ -78,9 +79,9 @@ def _ends(pieces: Sequence[str], from_end: bool) -> Iterator[str]:
 
 def get(item: object, name: str) -> object:
     """Return a field of a mapping or of a client library's object; None if it has none."""
-    if isinstance(item, Mapping):
+    if type(item) is dict or isinstance(item, Mapping):  # the first is quick
         return item.get(name)
-    if item is None or isinstance(item, str | bytes | int | float | list | tuple | type):
+    if item is None or isinstance(item, _FIELDLESS):
         return None
     try:
         return getattr(item, name, None)
@@ -101,7 +102,8 @@ def turns_of(payload: Mapping[str, object]) -> list[Turn]:
         if isinstance(value, str) and value:
             turns.append(reader.turn(value))
         elif isinstance(value, list | tuple) and value:
-            turns.extend(reader.turn(item) for item in _bounded(value))
+            # The ask stands last: it is read first, before the parts that may be read are used up.
+            turns.extend(reversed([reader.turn(item) for item in reversed(_bounded(value))]))
         elif isinstance(value, Mapping) and value:
             turns.append(reader.turn(value))
         else:
@@ -154,7 +156,9 @@ class _Reader:
         self._text(turn, get(item, "refusal"))
         calls = get(item, "tool_calls")
         if isinstance(calls, list | tuple):
-            for call in calls[:MAX_PARTS]:
+            calls = calls[: self._left]
+            self._left -= len(calls)
+            for call in calls:
                 self._call(turn, get(call, "function") or call)
         if get(item, "function_call"):
             self._call(turn, get(item, "function_call"))
@@ -166,7 +170,7 @@ class _Reader:
         if isinstance(content, str):
             self._text(turn, content)
         elif isinstance(content, list | tuple):
-            for part in content[:MAX_PARTS]:
+            for part in content[: self._left]:
                 self._content(turn, part, depth + 1)
         else:
             self._part(turn, content, depth)

@@ -12,7 +12,6 @@ Vector = NDArray[np.float32]
 """A unit vector: the embedding of an ask."""
 
 Layer = Literal["exact", "near"]
-GRADES: tuple[GradeName, ...] = ("LOW", "MEDIUM", "HIGH")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from farthing.grading.cache.near import unit
-from farthing.grading.cache.values import GRADES, Remembered, Vector
+from farthing.grading.cache.values import Remembered, Vector
+from farthing.grading.grade import GRADES
 
 DIMS = 4096
 """No embedding has more dimensions than this."""

@@ -47,7 +47,7 @@ def check_answer(
     if verdict.ok and min_token_probability:
         verdict = _probability(answer, min_token_probability)
     if verdict.ok and learned is not None and not answer.tool_calls:
-        right = learned.probability_right(payload, answer)
+        right = learned.probability_right(wanted, answer)
         if right is not None and right < learned.threshold:
             verdict = failed("doubtful", f"the learned check gives {right:.2f} that it is right")
     return verdict

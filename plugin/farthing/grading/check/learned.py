@@ -15,7 +15,7 @@ from pathlib import Path
 
 from farthing.grading.check.answer import Answer, without_thinking
 from farthing.grading.check.features import NAMES, row
-from farthing.grading.check.wanted import wanted_from
+from farthing.grading.check.wanted import Wanted
 
 FORMAT, VERSION = "farthing-answer-check", 1
 ARTIFACT = "answer_check.json"
@@ -46,11 +46,10 @@ class LearnedCheck:
     threshold: float
 
     @classmethod
-    def load(cls, path: Path | str | None = None, threshold: float | None = None) -> "LearnedCheck":
+    def load(cls, path: Path | str | None = None) -> "LearnedCheck":
         """Load an artifact; the one that ships with Farthing if ``path`` is None.
 
-        ``threshold`` replaces the artifact's own. Raises ArtifactError if the file is missing, no
-        artifact of this kind, or of another version.
+        Raises ArtifactError if the file is missing, no artifact of this kind, or of another version.
         """
         place = str(path or f"farthing/grading/check/{ARTIFACT}")
         try:
@@ -73,26 +72,18 @@ class LearnedCheck:
                 " train it anew with python -m bench.routing.train_check"
             )
         try:
-            made = _from_content(content)
+            return _from_content(content)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArtifactError(f"{place} is damaged: {error}") from error
-        return made if threshold is None else made.with_threshold(threshold)
 
-    def with_threshold(self, threshold: float) -> "LearnedCheck":
-        """Return the same check with another threshold. Raises ValueError unless it lies in 0…1."""
-        if not 0 <= threshold <= 1:
-            raise ValueError(f"the threshold must lie between 0 and 1, not {threshold}")
-        return LearnedCheck(self.base, self.shapes, self.slope, self.intercept, threshold)
-
-    def probability_right(self, payload: Mapping[str, object], answer: Answer) -> float | None:
-        """Return how likely ``answer`` is right, 0 to 1; None where there is nothing to go on.
+    def probability_right(self, wanted: Wanted, answer: Answer) -> float | None:
+        """Return how likely ``answer`` to ``wanted`` is right, 0 to 1; None where there is nothing to go on.
 
         It has to go on a first question of quantities, without tools, that is answered by working. Bounded:
         about a millisecond.
         """
         if answer.tool_calls or answer.other or answer.finish == "length":
             return None
-        wanted = wanted_from(payload)
         if wanted.json or wanted.tools or wanted.tools_open or wanted.past.strip():
             return None
         features = row(wanted.ask, without_thinking(answer.text))

@@ -1,14 +1,15 @@
 """Are the tool calls of an answer calls that the client can carry out?"""
 
 from collections.abc import Mapping, Sequence
+from time import perf_counter
 
 from farthing.grading.check.answer import ToolCall
-from farthing.grading.check.schemas import mismatch, read_json
+from farthing.grading.check.schemas import MAX_SECONDS, mismatch, read_json
 from farthing.grading.check.verdict import OK, Verdict, failed
 from farthing.grading.check.wanted import Wanted
 
 MAX_CALLS = 64
-"""Calls of one answer whose arguments are checked."""
+"""Calls of one answer whose arguments are checked; no further one is begun after MAX_SECONDS."""
 
 
 def check_tools(wanted: Wanted, calls: Sequence[ToolCall]) -> Verdict:
@@ -16,7 +17,10 @@ def check_tools(wanted: Wanted, calls: Sequence[ToolCall]) -> Verdict:
     verdict = check_names(wanted, [call.name for call in calls])
     if not verdict.ok:
         return verdict
+    deadline = perf_counter() + MAX_SECONDS
     for call in calls[:MAX_CALLS]:
+        if perf_counter() > deadline:
+            break
         if not call.free_text:
             verdict = _arguments(call, wanted.tools.get(call.name))
         if not verdict.ok:

@@ -20,7 +20,7 @@ FORMAT = 1
 SHIPPED = Path(__file__).parent / "grader.npz"
 _ARRAYS = ("usual", "scale", "weights", "levels")
 _TREES = ("feature", "threshold", "left", "right", "value", "roots")
-_TAKES = "make it with: python -m bench.routing.train --data DIR"
+_TAKES = "reinstall farthing, or train one: python -m bench.routing.train --data DIR"
 
 
 class ArtifactError(ValueError):

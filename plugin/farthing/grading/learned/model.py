@@ -112,7 +112,7 @@ class Model:
         parts = max(1, len(levels) // SEGMENT_TOKENS)
         edges = np.linspace(0, len(levels), parts + 1).astype(np.int64)
         means = np.add.reduceat(levels, edges[:-1]) / np.diff(edges)
-        level = median(means.tolist())
+        level = float(median(means.tolist()))
         return level - max(-ORDINARY, min(ORDINARY, level))
 
     def score(self, total: float) -> float:

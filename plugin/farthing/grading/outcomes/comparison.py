@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from farthing.grading.lexicon import NARROW
+
 SIMILAR_FROM = 0.95
 DIFFERENT_BELOW = 0.3
 """Similarities (cosine, -1 to 1) from which long texts say the same, and below which they do not.
@@ -33,12 +35,12 @@ _NUMBER = re.compile(
 _MARKED = re.compile(
     r"(?:####|\\boxed\s*\{|\b(?:final\s+)?"
     r"(?:answer|result|antwort|ergebnis|réponse|résultat|respuesta|resultado|ответ)\b"
-    r"(?:\s{1,4}(?:is|ist|est|es)\b)?\s{0,4}:?|答案是?\s{0,4}[::]?)[\s*_$\\(]{0,16}(?P<what>[^\n]{1,200})",
+    r"(?:\s{1,4}(?:is|ist|est|es)\b)?\s{0,4}:?|答案是?\s{0,4}:?)[\s*_$\\(]{0,16}(?P<what>[^\n]{1,200})",
     re.IGNORECASE,
 )
 _LETTER = re.compile(r"[\s*_$({\[]*(?:(?:option|choice)\s+)?\(?([A-Ja-j])[\s*_$)}\].:]*")
 _LETTER_FIRST = re.compile(r"[\s*_(]*([A-J])[*_]*(?:[).:]+(?:[\s*_]|$)|\s*\}|\s*$)")
-_VERDICT = re.compile(r"\W*(\w+)\W*(?:$|(?<=[.,!:;。,*—-])|(?<=[.,!:;。,*—-]\s))")
+_VERDICT = re.compile(r"\W*(\w+)\W*(?:$|(?<=[.,!:;。*—-])|(?<=[.,!:;。*—-]\s))")
 _VERDICTS = {
     **dict.fromkeys(("yes", "true", "oui", "ja", "sí", "да", "是", "はい", "correct"), True),
     **dict.fromkeys(("no", "false", "non", "nein", "нет", "否", "いいえ", "incorrect"), False),
@@ -63,7 +65,7 @@ def answers_agree(
     also hold the same numbers, below `DIFFERENT_BELOW` they do not. An embedding hardly sees a "not": leave
     it out where a false agreement costs more than an undecided one.
     """
-    cheap, strong = cheap[:_MOST_CHARS], strong[:_MOST_CHARS]
+    cheap, strong = (text[:_MOST_CHARS].translate(NARROW) for text in (cheap, strong))
     if not strong.strip():
         return None
     if not cheap.strip():
