@@ -250,7 +250,8 @@ Written by `python -m bench.routing.cache --data DIR`.
 
 A repeat of an intent is answered from memory: its ask is folded and masked, hashed with the account scope,
 the grader's version and settings and the bucketed state of the conversation, and looked up (exact layer).
-An ask that was not met before is compared by its embedding with those graded before (near layer). Two asks
+Where a judge would be asked about an ask not met before, it is compared by its embedding with those that were
+judged before (near layer): a near one saves the judgement, the one step that takes long. Two asks
 are near if they come from the same scope, version and settings and the same state, if the words that carry
 the demand agree in their order (function words, politeness, plurals and verb endings aside), if the longer
 has at most 1.5 times the characters of the shorter, and if the cosine of their embeddings is at least

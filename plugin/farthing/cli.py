@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     grade.add_argument(
         "--quality",
         type=_quality,
-        help="share of the strong tier's quality to keep, 0.5 to 1 (default: grading.quality)",
+        help="share of the strong tier's quality to aim at, 0.5 to 1 (default: grading.quality)",
     )
     grade.set_defaults(run=commands.grade)
 
@@ -186,7 +186,7 @@ def _audit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quality",
         type=_quality,
-        help="share of the strong model's quality to keep, 0.5 to 1 (default: grading.quality)",
+        help="share of the strong model's quality to aim at, 0.5 to 1 (default: grading.quality)",
     )
     parser.add_argument("--fast", metavar="MODEL", help="the fast tier's model (default: gpt-5-mini)")
     parser.add_argument(

@@ -125,7 +125,9 @@ Quality = Annotated[float, Field(ge=0.5, le=1)]
 class DepartmentGrading(_Section):
     """What differs for one department."""
 
-    quality: Quality = Field(description="share of the strong tier's quality to keep for its tasks, 0.5 to 1")
+    quality: Quality = Field(
+        description="share of the strong tier's quality to aim at for its tasks, 0.5 to 1"
+    )
 
 
 class JudgeSettings(_Section):
@@ -150,7 +152,7 @@ class IntentCacheSettings(_Section):
         DEFAULT_NEAR,
         ge=0,
         le=1,
-        description="cosine similarity from which two asks count as one intent; 0: equal intents only",
+        description="cosine similarity from which a judged ask stands for another; 0: equal intents only",
     )
     redis: Annotated[Secret, AfterValidator(_redis)] = Field(
         "", description="redis://host:port/db shared by gateways; empty: this process alone"
@@ -202,7 +204,7 @@ class Grading(_Section):
         "strong", description="the tier that serves `auto` in shadow mode: what you use today"
     )
     quality: Quality = Field(
-        0.99, description="the dial: share of the strong tier's quality to keep, 0.5 to 1"
+        0.99, description="the dial: share of the strong tier's quality to aim at, 0.5 to 1"
     )
     departments: dict[str, DepartmentGrading] = Field(
         default_factory=dict, description="overrides by department"

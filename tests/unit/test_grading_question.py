@@ -62,3 +62,50 @@ def test_a_long_document_is_the_context_of_its_short_question() -> None:
 def test_any_text_asks_something(text: str) -> None:
     found = question_of(text)
     assert bool(found.stem) or not text.strip() or bool(found.options)
+
+
+NOTICE = (
+    "Each party must ensure that its employees satisfy the requirements of this policy, evaluate the risks "
+    "and justify the strategy. Neither party may assign this agreement unless both agree. The system must "
+    "preserve the database and analyse every query, except as required."
+)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Translate to German:\n\n{}",
+        "Proofread this text: {}",
+        'Make this shorter:\n"""\n{}\n"""',
+        "{}\n\nTL;DR?",
+        "Use the context to answer.\nContext: {}\nQuestion: Who is mentioned first?",
+    ],
+)
+def test_the_words_of_a_text_that_is_only_worked_on_are_not_what_is_asked(prompt: str) -> None:
+    found = question_of(prompt.format(NOTICE))
+    assert "party" not in found.stem
+    assert found.context > 200
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Translate this proof into Lean and prove each lemma: {}",
+        "Review this policy: {}",
+        "{}\nQ: ok?",
+    ],
+)
+def test_where_the_text_is_to_be_thought_about_it_is_part_of_the_ask(prompt: str) -> None:
+    assert "party" in question_of(prompt.format(NOTICE)).stem
+
+
+def test_full_width_signs_are_read_like_their_ascii_kin() -> None:
+    wide, narrow = "问题：哪一个最大？\nA．三\nB．四\n答案：", "问题:哪一个最大?\nA.三\nB.四\n答案:"
+    assert question_of(wide) == question_of(narrow)
+    assert question_of(wide).options == ("三", "四")
+
+
+def test_of_a_long_document_the_instruction_counts_not_the_line_that_presents_it() -> None:
+    document = "\n\n".join(["The tenant pays on the first of the month and keeps the garden."] * 40)
+    ask = "Analyse each clause, compare them and evaluate which one could not be enforced."
+    assert ask in question_of(f"Here is a contract:\n\n{document}\n\n{ask}").stem

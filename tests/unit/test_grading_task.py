@@ -104,7 +104,13 @@ def test_a_new_ask_ends_the_loop_but_keeps_its_history() -> None:
     assert (task.ask, task.loop_steps, task.tool_results) == ("Now write the changelog entry", 0, 1)
 
 
-@pytest.mark.parametrize("word", ["ok, continue", "Yes.", "👍", "继续", "weiter bitte", "2", "Oui !"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("ok, continue", "Yes.", "👍", "继续", "weiter bitte", "2", "Oui !", "can you continue?", "もっと"),
+        *("please continue with part 2", "that's wrong", "Könntest du weitermachen?"),
+    ],
+)
 def test_a_short_continuation_inherits_the_earlier_ask(word: str) -> None:
     task = chat(
         user("Prove the theorem"),
@@ -114,6 +120,11 @@ def test_a_short_continuation_inherits_the_earlier_ask(word: str) -> None:
         user(word),
     )
     assert (task.ask, task.continued, task.turns) == ("Prove the theorem", True, 3)
+
+
+def test_to_ask_about_continuing_is_not_to_continue() -> None:
+    task = chat(user("Prove the theorem"), user("How do I continue a loop in C?"))
+    assert (task.ask, task.continued) == ("How do I continue a loop in C?", False)
 
 
 def test_a_short_new_ask_is_no_continuation() -> None:

@@ -109,6 +109,8 @@ CONTINUES = frozenset(
     going good great it just keep let's lets looks me more next no now ok okay on one option perfect please
     proceed redo repeat rest resume retry right same sounds start step sure that the then these this those
     to too try up well y yeah yep yes you
+    can could deeper detail fails from further in into it's its left more off part still stopped that's
+    what where with wrong are section approach different but not
     weiter mach ja bitte genau gut und jetzt nochmal oui vas continuez d'accord suite encore
     sí si sigue continúa adelante vale dale claro sim continua segue avanti va bene
     да продолжай дальше ещё хорошо
@@ -116,6 +118,12 @@ CONTINUES = frozenset(
     )
 )
 """A short turn of nothing but these asks for more of what was asked before."""
+CONTINUING = (
+    "continue", "keep going", "go on", "carry on", "try again", "go deeper", "weitermachen", "weiter",
+    "continuez", "poursui", "continúa", "sigue", "continua", "prossegu", "продолж", "дальше",
+    "继续", "接着", "続け", "もっと", "계속",
+)  # fmt: skip
+"""A short turn that says one of these continues, whatever else it says."""
 UNSPACED = {
     "reasoning": (
         "证明",
@@ -169,3 +177,18 @@ GROUPS = {
     "constraints": frozenset(CONSTRAINTS),
     "simple": frozenset(SIMPLE),
 }
+DEMANDING = GROUPS["reasoning"] | GROUPS["code"] | GROUPS["design"] | GROUPS["constraints"]
+"""Words that demand something of whoever answers."""
+ROUTINE = frozenset(
+    _words(
+        """translate translated summarise summarize summary rephrase rewrite proofread extract classify
+        shorten shorter simplify reply categorise categorize label paraphrase tldr tl correct spelling grammar
+        tidy
+        übersetze übersetzen fasse zusammen zusammenfassen korrigiere kürze formuliere
+        traduis traduire traduisez résume résumer résumez corrige corriger corrigez raccourcis
+        traduce traducir resume resumir corregir acorta traduci tradurre riassumi riassumere correggi
+        traduza traduzir resuma resumir corrija vertaal samenvatten
+        переведи перевести кратко перескажи исправь"""
+    )
+)
+"""Operations on a text that is given, whatever it is about."""

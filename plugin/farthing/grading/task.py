@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from farthing.grading.lexicon import CONTINUES
+from farthing.grading.lexicon import CONTINUES, CONTINUING
 from farthing.grading.shapes import Turn, get, turns_of
 
 MAX_INHERIT = 16
 """How many short continuations ("ok, continue") are looked through for the ask they continue."""
-_CONTINUATION_CHARS = 48
+_CONTINUATION_CHARS, _CONTINUATION_WORDS = 48, 6
 _MAX_TOOLS = 256
 _READ_TOOLS = 8
 MAX_TOOL_CHARS = 300
@@ -105,8 +105,12 @@ def _graded(turns: list[Turn], asks: list[int]) -> tuple[int | None, bool]:
 def _continues(turn: Turn) -> bool:
     if turn.own_chars > _CONTINUATION_CHARS or turn.images or turn.audio or turn.documents:
         return False
-    words = _WORDS.findall(turn.text.lower())
-    return all(word.replace("’", "'") in CONTINUES for word in words)
+    text = turn.text.lower().replace("’", "'")
+    words = _WORDS.findall(text)
+    # "How do I continue a loop in C?" asks something of its own; "can you continue?" does not.
+    if len(words) <= _CONTINUATION_WORDS and any(part in text for part in CONTINUING):
+        return True
+    return all(word in CONTINUES for word in words)
 
 
 def _only_system(turns: list[Turn]) -> Turn:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from farthing.grading.embedding import Embedder, Vector
 from farthing.grading.learned.question import Question, question_of
-from farthing.grading.lexicon import GROUPS, NUMBERS, QUANTIFIERS, STOPWORDS, UNSPACED
+from farthing.grading.lexicon import DEMANDING, GROUPS, NUMBERS, QUANTIFIERS, STOPWORDS, UNSPACED
 from farthing.grading.task import Task
 
 _WORD = re.compile(r"[^\W\d_]+")
@@ -191,7 +191,6 @@ class Reader:
         ]
 
 
-_DEMANDING = GROUPS["reasoning"] | GROUPS["code"] | GROUPS["design"] | GROUPS["constraints"]
 _DEMANDING_PARTS = tuple(
     part for name in ("reasoning", "code", "design", "constraints") for part in UNSPACED[name]
 )
@@ -209,7 +208,7 @@ def _demand(text: str) -> int:
     """
     if len(text) < _PHRASE:
         return 0
-    found = [(m.start(), word) for m in _WORD.finditer(text) if (word := m[0].lower()) in _DEMANDING]
+    found = [(m.start(), word) for m in _WORD.finditer(text) if (word := m[0].lower()) in DEMANDING]
     if not text.isascii():
         for part in _DEMANDING_PARTS:
             at = text.find(part)

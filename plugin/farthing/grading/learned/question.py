@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from farthing.grading.lexicon import DEMANDING, NARROW, ROUTINE
+
 ENDS = 400
 """Characters read of each end of what is asked."""
 _HEAD, _TAIL = 500, 1_500
@@ -14,13 +16,11 @@ _CUES = (
     r"答案|回答|答え|答|정답|답"
 )
 _ASKS = r"question|q|problem|input|frage|pregunta|domanda|pergunta|вопрос|问题|题目|問題|質問|질문|문제"
-_CUE = re.compile(rf"(?im)(?:^|(?<=[.\"'] ))[ \t#*]{{0,4}}(?:{_CUES})[ \t*]{{0,3}}[::][ \t*]{{0,3}}")
-_ASK = re.compile(rf"(?im)^[ \t#*]{{0,4}}(?:{_ASKS})[ \t]{{0,2}}\d{{0,3}}[ \t*]{{0,3}}[::.]")
-_OPTION = re.compile(r"(?m)^[ \t]{0,4}[\[(]?([A-J])[\]).::、.][ \t]*(.{0,400})$")
-_INLINE = re.compile(
-    r"(?:^|\s)[\[(]?([A-J])[\]).::、.]\s{0,2}(\S.{0,200}?)(?=\s[\[(]?[B-J][\]).::、.]\s|\n|$)"
-)
-_FIRST_OPTIONS = tuple("A" + mark for mark in "]).::、.")
+_CUE = re.compile(rf"(?im)(?:^|(?<=[.\"'] ))[ \t#*]{{0,4}}(?:{_CUES})[ \t*]{{0,3}}[:][ \t*]{{0,3}}")
+_ASK = re.compile(rf"(?im)^[ \t#*]{{0,4}}(?:{_ASKS})[ \t]{{0,2}}\d{{0,3}}[ \t*]{{0,3}}[:.]")
+_OPTION = re.compile(r"(?m)^[ \t]{0,4}[\[(]?([A-J])[\]).:、][ \t]*(.{0,400})$")
+_INLINE = re.compile(r"(?:^|\s)[\[(]?([A-J])[\]).:、]\s{0,2}(\S.{0,200}?)(?=\s[\[(]?[B-J][\]).:、]\s|\n|$)")
+_FIRST_OPTIONS = tuple("A" + mark for mark in "]).:、")
 _FRAME = re.compile(
     r"(?im)^(?:please |now |only |just )?(?:print|answer|respond|reply|choose|select|give|return)\b.{0,60}\b"
     r"(?:letter|single choice|correct (?:choice|option)|explanation|explaining)\b.{0,80}$|"
@@ -29,6 +29,12 @@ _FRAME = re.compile(
     r"\b(?:take a deep breath|think (?:hard|carefully|deeply|it through)|reason carefully)\b"
     r"[^.\n]{0,60}[.:!]?"
 )
+_OPERATION = 160
+_PASTED = 200
+"""Characters from which a text may hold another that is only to be worked on."""
+_OPENING = re.compile(rf"\s*([^\n]{{1,{_OPERATION}}}?)(?::\s|\n|\s*\"\"\"|\s*```)")
+_GIVEN = re.compile(r"(?i)\b(?:context|passage|document|article|excerpt|text)\b")
+_WORDS = re.compile(r"[^\W\d_]+")
 _ALIKE = 0.3
 _FRAMED = 300
 _ESCAPES = (("\\n", "\n"), ("\\'", "'"), ('\\"', '"'), ("\\t", " "))
@@ -54,6 +60,8 @@ def question_of(text: str) -> Question:
     """
     if len(text) > _HEAD + _TAIL:
         text = f"{text[:_HEAD]}\n\n{text[-_TAIL:]}"
+    if not text.isascii():
+        text = text.translate(NARROW)
     if text[:2] in ("['", '["') and text.rstrip()[-2:] in ("']", '"]'):
         text = text.strip()[2:-2]  # a list of one prompt, printed
         for escaped, plain in _ESCAPES:
@@ -64,6 +72,9 @@ def question_of(text: str) -> Question:
     if len(stem) > _LONG:
         small = _small_question(stem)
         context, stem = len(stem) - len(small), small
+    if not options and not context and len(stem) >= _PASTED:
+        operation = _operation(stem)
+        context, stem = len(stem) - len(operation), operation
     if len(stem) > 2 * ENDS:
         stem = f"{stem[:ENDS]}\n{stem[-ENDS:]}"
     stem = stem.strip() or asked[: 2 * ENDS]
@@ -127,6 +138,27 @@ def _small_question(text: str) -> str:
     if len(blocks) < 2:
         return text
     ends = [block for block in (blocks[0], blocks[-1]) if len(block) <= _QUESTION]
-    asking = [block for block in ends if "?" in block or "?" in block or block.rstrip().endswith(":")]
+    asking = [block for block in ends if "?" in block]
     chosen = asking or ends
     return "\n".join(chosen) if chosen else text
+
+
+def _operation(text: str) -> str:
+    """Of a routine operation on a pasted text the line that names it; else all of the text.
+
+    The words of the text that is to be translated or shortened are not what is asked.
+    """
+    opening = _OPENING.match(text)
+    if opening and _is_routine(opening[1]) and opening.end() < len(text) / 2:
+        return opening[1].strip()
+    last = text.rstrip().rpartition("\n")[2]
+    if len(last) <= _OPERATION and len(last) < len(text) / 2:
+        about = _ASK.match(last) and "?" in last and _GIVEN.search(text[:_OPERATION])
+        if about or _is_routine(last):
+            return last.strip()
+    return text
+
+
+def _is_routine(line: str) -> bool:
+    words = set(_WORDS.findall(line.lower()))
+    return bool(words & ROUTINE) and not words & DEMANDING
