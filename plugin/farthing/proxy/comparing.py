@@ -66,11 +66,6 @@ class Comparing:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def idle(self) -> None:
-        """Wait until every comparison under way is done."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-
     async def _compare(
         self, router: Any, call: Call, attempt: Attempt, asked: Call, request: dict[str, Any], cheap: str
     ) -> None:

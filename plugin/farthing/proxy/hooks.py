@@ -12,13 +12,14 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from farthing.proxy import door, told
 from farthing.proxy.accounts import account_of, ring_key
+from farthing.proxy.bounds import caps_of
 from farthing.proxy.calls import Attempt, Call, Calls, Deployment
 from farthing.proxy.climbing import Climber, from_cache
 from farthing.proxy.comparing import Comparing
 from farthing.proxy.errors import RefusedCallError, credits_exhausted
 from farthing.proxy.gates import guarded
 from farthing.proxy.judging import Judging
-from farthing.proxy.meter import Meter, caps_of
+from farthing.proxy.meter import Meter
 from farthing.proxy.policy import TIER_OF, policy_of
 from farthing.proxy.usage import answer_text, field, usage_of
 from farthing.settings import Settings

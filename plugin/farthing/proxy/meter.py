@@ -22,7 +22,7 @@ from farthing.grading.decision import Decision
 from farthing.grading.judge import Ask
 from farthing.grading.pipeline import Pipeline
 from farthing.money import usd_text
-from farthing.proxy import errors, told
+from farthing.proxy import bounds, errors, told
 from farthing.proxy.calls import Attempt, Call, Deployment
 from farthing.proxy.charge_log import ChargeLog
 from farthing.proxy.charging import charge_of, counted_usage
@@ -186,7 +186,7 @@ class Meter:
             raise errors.above_ceiling(deployment.tier, call.policy.ceiling)
         bound = await input_upper_bound_async(payload)
         if has_hidden_input(payload):
-            bound = max(bound, _window(deployment))
+            bound = max(bound, bounds.window(deployment))
         attempt_id = uuid.uuid4().hex
         held = await self._hold(call, attempt_id, call_type, deployment, payload, bound)
         call.attempt = Attempt(
@@ -222,7 +222,7 @@ class Meter:
     ) -> Held:
         span = self._tracer.start_span("farthing hold", context=set_span_in_context(call.span))
         try:
-            if not self._charge_log.ready and not _is_free(deployment):
+            if not self._charge_log.ready and not bounds.is_free(deployment):
                 raise StoreError("charges cannot be written")
             held = await hold_worst_case(
                 self._store,
@@ -232,8 +232,8 @@ class Meter:
                 call.account,
                 deployment.price,
                 input_tokens=input_tokens,
-                output_cap=_output_cap(call_type, payload),
-                answers=_answers(payload),
+                output_cap=bounds.output_cap(call_type, payload),
+                answers=bounds.answers(payload),
             )
         except (InsufficientCreditsError, StoreError) as error:
             span.set_status(Status(StatusCode.ERROR, type(error).__name__))
@@ -367,48 +367,3 @@ def _grade_facts(decision: Decision, mode: str) -> dict[str, str | float]:
     if decision.judge_failure:
         facts[attr.GRADE_JUDGE_FAILURE] = decision.judge_failure
     return facts
-
-
-def _window(deployment: Deployment) -> int:
-    """Return the most input (tokens) that a conversation stored with the provider can bring along."""
-    if deployment.price is None or _is_free(deployment):
-        return 0
-    if deployment.price.max_input_tokens is None:
-        raise errors.cannot_meter(
-            f"The context window of {deployment.model!r} is not known, so a stored conversation cannot be "
-            "held for: send the conversation itself."
-        )
-    return deployment.price.max_input_tokens
-
-
-def _is_free(deployment: Deployment) -> bool:
-    price = deployment.price
-    return price is not None and PriceBook.worst_case(price, 10**6, 10**6) == 0
-
-
-def _output_cap(call_type: str, payload: Mapping[str, Any]) -> int | None:
-    """Return the output cap (tokens an answer) that a request carries, None if it carries none.
-
-    Of the two that chat has, the larger: whichever the provider obeys, it is held.
-    """
-    if call_type == "aembedding":
-        return 0
-    caps = [value for name in caps_of(call_type) if type(value := payload.get(name)) is int and value > 0]
-    return max(caps, default=None)
-
-
-def caps_of(call_type: str) -> tuple[str, ...]:
-    """Return the names of the output cap that a LiteLLM call type obeys, the one to write first."""
-    if call_type == "aresponses":
-        return ("max_output_tokens",)
-    return ("max_tokens", "max_completion_tokens") if call_type == "acompletion" else ("max_tokens",)
-
-
-def _answers(payload: Mapping[str, Any]) -> int:
-    """Return how many answers a request asks for: ``n`` or ``best_of``, for each of its prompts."""
-    counts = [value for name in ("n", "best_of") if type(value := payload.get(name)) is int and value > 0]
-    prompt = payload.get("prompt")
-    prompts = (
-        len(prompt) if isinstance(prompt, list) and any(isinstance(p, str | list) for p in prompt) else 1
-    )
-    return max(counts, default=1) * max(1, prompts)
