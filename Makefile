@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test redis check bench routing train lock clean
+.PHONY: help install demo test services check bench credits routing train lock clean
 
 help: ## show these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -22,12 +22,13 @@ install: .venv/.installed ## make .venv with the farthing command and all it nee
 demo: install ## run the whole stack on scripted traffic, print the statement, stay up until Ctrl-C
 	$(BIN)/farthing demo
 
-test: install redis ## run all tests, on the real parts
+test: install services ## run all tests, on the real parts
 	$(BIN)/python -m pytest
 
-redis: ## install redis-server from Debian's packages, if there is none (as root)
-	@command -v redis-server >/dev/null || { apt-get update -qq && apt-get install -qq -y redis-server; } \
-	  || { echo "The tests need redis-server: install your system's package of it, then make test."; exit 1; }
+services: ## install what the tests run beside Python, if it is not there (as root): redis-server, chromium
+	@for need in redis-server chromium; do \
+	  command -v $$need >/dev/null || { apt-get update -qq && apt-get install -qq -y $$need >/dev/null; } \
+	    || { echo "The tests need $$need: install your system's package of it, then make test."; exit 1; }; done
 
 check: install ## lint, formatting and strict types
 	$(BIN)/ruff check .
@@ -36,6 +37,9 @@ check: install ## lint, formatting and strict types
 
 bench: install ## measure the overhead of the proxy with and without Farthing
 	$(BIN)/python -m bench.overhead
+
+credits: install ## measure holding and settling on both stores
+	$(BIN)/python -m bench.credits
 
 routing: install ## measure the grader beside its peers; DATA=folder of per-prompt outcomes
 	$(BIN)/python -m bench.routing --data $(DATA)

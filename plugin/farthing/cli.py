@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -60,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
 
     key = subcommands.add_parser("key", help="make a key for a user and print its entry for farthing.yaml")
     _key_arguments(key)
+    key.add_argument(
+        "--stream-receipt",
+        action="store_true",
+        help="settled figures in a field `farthing` of a stream's last event (not for strict clients)",
+    )
+    key.add_argument("--admin", action="store_true", help="may grant, cap and stop on the balance page")
     key.set_defaults(run=commands.key)
 
     for name, run, text in (
@@ -95,13 +101,24 @@ def _parser() -> argparse.ArgumentParser:
         "balance", parents=[_config()], help="what each user has left, in credits"
     )
     balance.add_argument("--user", help="this user only")
-    balance.add_argument("--format", choices=("table", "csv", "json"), default="table")
     balance.add_argument(
+        "--all", action="store_true", help="those of the organisation, its departments and keys, too"
+    )
+    balance.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    how = balance.add_mutually_exclusive_group()
+    how.add_argument(
+        "--watch", action="store_true", help="show them again whenever they change, until Ctrl-C"
+    )
+    how.add_argument(
         "--verify",
         action="store_true",
         help="recompute every balance from its grants and holds instead, and compare; exit 1 if one differs",
     )
     balance.set_defaults(run=commands.balance)
+
+    _credits_parser(
+        subcommands.add_parser("credits", help="prepare the store, grant credits, read its books")
+    )
 
     audit = subcommands.add_parser(
         "audit",
@@ -127,6 +144,54 @@ def _parser() -> argparse.ArgumentParser:
     )
     migrate.set_defaults(run=commands.ledger_migrate)
     return parser
+
+
+def _credits_parser(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    init = actions.add_parser(
+        "init",
+        parents=[_config()],
+        help="prepare a new Redis (an SQLite file needs nothing)",
+        description="Marks an empty Redis as Farthing's credit store. A gateway spends from no Redis "
+        "without the mark, so that one that came back empty after a failure is not taken for a new one: "
+        "restore that from its append-only file or a replica instead.",
+    )
+    init.set_defaults(run=commands.credits_init)
+    apply = actions.add_parser(
+        "apply",
+        parents=[_config()],
+        help="bring the grants and budgets of farthing.yaml into the store, without a restart of the proxy",
+    )
+    apply.set_defaults(run=commands.credits_apply)
+    grant = actions.add_parser(
+        "grant",
+        parents=[_config()],
+        help="give credits to a user, a department or the organisation",
+        epilog="example: farthing credits grant --user ada 500 --until 2026-12-31 --reason 'sprint 12'",
+    )
+    whom = grant.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--user")
+    whom.add_argument("--department", help="one that has a monthly budget in farthing.yaml")
+    whom.add_argument("--organisation", action="store_true", help="if it has a monthly budget")
+    grant.add_argument("credits", type=_credits, help="how many, such as 500 or 12.5")
+    grant.add_argument(
+        "--until", type=date.fromisoformat, metavar="YYYY-MM-DD", help="last day to spend them (not over)"
+    )
+    grant.add_argument("--reason", required=True, help="kept in the journal")
+    grant.set_defaults(run=commands.credits_grant)
+    journal = actions.add_parser(
+        "journal", parents=[_config()], help="what was granted, expired, capped and stopped, and by whom"
+    )
+    journal.add_argument("--last", type=_positive, default=50, metavar="N", help="default: %(default)s")
+    journal.set_defaults(run=commands.credits_journal)
+    roll = actions.add_parser(
+        "roll-forward",
+        parents=[_config()],
+        help="a month of each limited account: opening + granted + adjusted - settled - expired = closing",
+    )
+    roll.add_argument("--month", type=_month, help="YYYY-MM in credits.time_zone (default: this month)")
+    roll.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    roll.set_defaults(run=commands.credits_roll_forward)
 
 
 def _config() -> argparse.ArgumentParser:
@@ -214,6 +279,16 @@ def _amount(text: str) -> Decimal:
     if not (usd.is_finite() and 0 <= usd <= 10**6):
         raise argparse.ArgumentTypeError(f"{text!r} is not an amount in USD, such as 0.20")
     return usd
+
+
+def _credits(text: str) -> Decimal:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal(0)
+    if not (amount.is_finite() and 0 < amount <= 10**12):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of credits above 0")
+    return amount
 
 
 def _whole(text: str) -> int:

@@ -2,13 +2,23 @@
 
 import argparse
 import asyncio
+import getpass
 import os
 import sys
+import time
+import uuid
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from farthing import scaffold, settings
+from farthing.money import credits_text
 from farthing.settings import Settings, SettingsError
 from farthing.settings_reference import reference
+
+_WATCH_EVERY_S = 0.5
+_NO_CREDITS = {"stop", "resume"}
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -18,15 +28,21 @@ def demo(arguments: argparse.Namespace) -> int:
     return run(arguments.folder, once=arguments.once, report=arguments.report)
 
 
-def _new_key(arguments: argparse.Namespace) -> scaffold.NewKey:
+def _new_key(arguments: argparse.Namespace, *, stream_receipt: bool, admin: bool) -> scaffold.NewKey:
     return scaffold.NewKey(
-        scaffold.new_secret(), arguments.user, arguments.department, arguments.cost_centre, arguments.credits
+        scaffold.new_secret(),
+        arguments.user,
+        arguments.department,
+        arguments.cost_centre,
+        arguments.credits,
+        stream_receipt=stream_receipt,
+        admin=admin,
     )
 
 
 def init(arguments: argparse.Namespace) -> None:
     """Write the configuration of a proxy and say how to start it."""
-    key, cloud = _new_key(arguments), scaffold.choose_cloud(os.environ)
+    key, cloud = _new_key(arguments, stream_receipt=True, admin=True), scaffold.choose_cloud(os.environ)
     scaffold.write(
         arguments.folder,
         [key],
@@ -45,6 +61,7 @@ Start the parts, each in a terminal of its own in that folder:
   . ./farthing.env && litellm --config litellm.yaml --host 127.0.0.1 --port 4000
 Then ask:
 {scaffold.curl("http://127.0.0.1:4000", key.secret)}
+see its balance fall at http://127.0.0.1:4000/farthing/ (sign in with the key),
 and read, in that folder: . ./farthing.env && farthing balance && farthing statement""")
     if cloud.stand_in:
         print(
@@ -57,7 +74,7 @@ def key(arguments: argparse.Namespace) -> None:
     """Make a key and print its entry for the key ring."""
     import yaml
 
-    key = _new_key(arguments)
+    key = _new_key(arguments, stream_receipt=arguments.stream_receipt, admin=arguments.admin)
     print(f"# The key, shown this once: {key.secret}\n# Its entry under `keys:` in farthing.yaml:")
     print(yaml.safe_dump([key.entry()], sort_keys=False), end="")
 
@@ -121,38 +138,181 @@ def statement(arguments: argparse.Namespace) -> int:
 
 
 def balance(arguments: argparse.Namespace) -> int:
-    """Print balances, or verify them."""
+    """Print balances, once or whenever they change, or verify them."""
     from farthing.credits import StoreError
     from farthing.credits.report import balances, render
 
     loaded = settings.load(arguments.config)
-    if arguments.verify:
-        return _verify_balances(loaded)
+    shown = ""
     try:
-        rows = asyncio.run(balances(loaded, arguments.user))
+        if arguments.verify:
+            return asyncio.run(_verify_balances(loaded))
+        while True:
+            rows = asyncio.run(balances(loaded, arguments.user, every_kind=arguments.all))
+            if arguments.user and not rows:
+                print(
+                    f"farthing: no user {arguments.user!r} on the key ring or in the store", file=sys.stderr
+                )
+                return 1
+            text = render(rows, arguments.format, loaded.credits.nano_per_credit)
+            if text != shown:
+                clear = "\033[H\033[2J" if arguments.watch and sys.stdout.isatty() else ""
+                print(clear + text, end="", flush=True)
+                shown = text
+            if not arguments.watch:
+                return 0
+            time.sleep(_WATCH_EVERY_S)
     except StoreError as error:
         print(f"farthing: {error}", file=sys.stderr)
         return 1
-    if arguments.user and not rows:
-        print(f"farthing: no user {arguments.user!r} on the key ring or in the store", file=sys.stderr)
-        return 1
-    print(render(rows, arguments.format, loaded.credits.nano_per_credit), end="")
-    return 0
+    except KeyboardInterrupt:
+        return 130
 
 
-def _verify_balances(loaded: Settings) -> int:
-    from farthing.credits import StoreError
+async def _verify_balances(loaded: Settings) -> int:
     from farthing.credits.report import verify
 
-    try:
-        found = asyncio.run(verify(loaded))
-    except StoreError as error:
-        print(f"farthing: {error}", file=sys.stderr)
-        return 1
+    found = await verify(loaded)
     for item in found:
-        print(f"{item.user}: {item.total} is kept as {item.kept} and adds up to {item.recomputed} nano-USD")
+        print(
+            f"{item.account}: {item.total} is kept as {item.kept} and adds up to {item.recomputed} nano-USD"
+        )
     print("every balance adds up" if not found else f"{len(found)} totals do not add up")
     return 1 if found else 0
+
+
+def _with_store(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    from farthing.credits import StoreError
+
+    try:
+        return asyncio.run(work())
+    except (StoreError, ValueError) as error:
+        print(f"farthing: {error}", file=sys.stderr)
+        return 1
+
+
+def credits_init(arguments: argparse.Namespace) -> int:
+    """Prepare the credit store."""
+    url = settings.load(arguments.config).credits.store
+    if url.startswith("sqlite:"):
+        print("An SQLite store makes its file by itself: nothing to do.")
+        return 0
+
+    async def work() -> int:
+        from farthing.credits.redis import initialise
+
+        print(f"The Redis is now Farthing's credit store {await initialise(url)}.")
+        return 0
+
+    return _with_store(work)
+
+
+def credits_apply(arguments: argparse.Namespace) -> int:
+    """Bring the grants and budgets of farthing.yaml into the store."""
+    from farthing.credits.calendar import Calendar
+    from farthing.credits.grants import give_what_is_configured
+    from farthing.credits.report import opened
+
+    loaded = settings.load(arguments.config)
+
+    async def work() -> int:
+        async with opened(loaded) as store:
+            await give_what_is_configured(store, loaded, Calendar(loaded.credits.time_zone))
+            limited = [balance for balance in await store.balances() if balance.limited]
+        print(f"The store has the grants and budgets of farthing.yaml: {len(limited)} accounts are limited.")
+        return 0
+
+    return _with_store(work)
+
+
+def credits_grant(arguments: argparse.Namespace) -> int:
+    """Grant credits, once."""
+    from farthing.credits.account import ORGANISATION, account_id
+    from farthing.credits.calendar import Calendar
+    from farthing.credits.report import opened
+
+    loaded = settings.load(arguments.config)
+    account = ORGANISATION
+    if arguments.user:
+        account = account_id("user", arguments.user)
+    elif arguments.department:
+        account = account_id("department", arguments.department)
+    calendar = Calendar(loaded.credits.time_zone)
+    expires_ms = calendar.ends_ms(arguments.until) if arguments.until else None
+    if expires_ms is not None and expires_ms <= time.time() * 1000:
+        print(f"farthing: --until {arguments.until} is over: nothing was granted", file=sys.stderr)
+        return 2
+
+    async def work() -> int:
+        async with opened(loaded) as store:
+            known = await store.balances([account])
+            if not known or not known[0].limited:
+                raise ValueError(
+                    f"{account} is not known, or has no budget that credits could be added to: put the user "
+                    "on the key ring, or set a monthly budget under credits in farthing.yaml"
+                )
+            before = known[0]
+            after = await store.grant(
+                f"cli:{uuid.uuid4().hex}",
+                account,
+                loaded.credits.nano(arguments.credits),
+                department=before.department,
+                user=before.user,
+                expires_ms=expires_ms,
+                actor=f"farthing credits ({getpass.getuser()})",
+                reason=arguments.reason,
+            )
+        left = [credits_text(one.available, loaded.credits.nano_per_credit) for one in (before, after)]
+        print(f"{account}: {left[0]} → {left[1]} credits")
+        return 0
+
+    return _with_store(work)
+
+
+def credits_journal(arguments: argparse.Namespace) -> int:
+    """Print the journal, the newest last."""
+    from farthing.credits.report import opened, table
+
+    loaded = settings.load(arguments.config)
+    rate = loaded.credits.nano_per_credit
+
+    async def work() -> int:
+        async with opened(loaded) as store:
+            acts = await store.journal(limit=arguments.last)
+        lines = [
+            (
+                datetime.fromtimestamp(act.at_ms / 1000, UTC).isoformat(timespec="seconds"),
+                act.actor,
+                act.action,
+                act.target,
+                act.reason,
+                act.ref,
+                "" if act.action in _NO_CREDITS or act.ref == "steps" else credits_text(act.amount, rate),
+            )
+            for act in reversed(acts)
+        ]
+        print(table([("at", "by", "what", "whose", "reason", "of", "credits"), *lines], left=6), end="")
+        return 0
+
+    return _with_store(work)
+
+
+def credits_roll_forward(arguments: argparse.Namespace) -> int:
+    """Print how each account's month came to its closing balance."""
+    from farthing.credits.calendar import Calendar
+    from farthing.credits.report import opened, render_rolls
+    from farthing.credits.roll_forward import roll_forward
+
+    loaded = settings.load(arguments.config)
+    month = arguments.month or Calendar(loaded.credits.time_zone).at(int(time.time() * 1000)).month
+
+    async def work() -> int:
+        async with opened(loaded) as store:
+            rolls = await roll_forward(store, month)
+        print(render_rolls(rolls, arguments.format, loaded.credits.nano_per_credit), end="")
+        return 0
+
+    return _with_store(work)
 
 
 def audit(arguments: argparse.Namespace) -> int:

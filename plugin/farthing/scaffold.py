@@ -57,6 +57,8 @@ class NewKey:
     cost_centre: str
     credits: int
     models: tuple[str, ...] = ("auto", "local", "fast", "strong")
+    stream_receipt: bool = True
+    admin: bool = False
 
     def entry(self) -> dict[str, object]:
         """Return the key's entry in farthing.yaml: the hash, never the key."""
@@ -67,6 +69,8 @@ class NewKey:
             "cost_centre": self.cost_centre,
             "credits": self.credits,
             "models": list(self.models),
+            **({"stream_receipt": True} if self.stream_receipt else {}),
+            **({"admin": True} if self.admin else {}),
         }
 
 
@@ -100,10 +104,12 @@ def write(
     tier_url: str = "http://127.0.0.1:8900",
     ledger_url: str = "http://127.0.0.1:8123",
     cloud: Cloud = STAND_IN,
+    departments: Mapping[str, object] | None = None,
     replace: bool = False,
 ) -> dict[str, str]:
     """Write litellm.yaml, farthing.yaml and farthing.env (secrets, mode 0600) into ``folder``.
 
+    ``departments`` are their budgets, as under ``credits.departments``.
     Returns the secrets by variable name. Raises FileExistsError before anything is written if one of
     the files is there and ``replace`` is False.
     """
@@ -115,6 +121,7 @@ def write(
     values = {
         "organisation": yaml.safe_dump(organisation, width=10**6).splitlines()[0],
         "keys": _indented(yaml.safe_dump([key.entry() for key in keys], sort_keys=False)),
+        "departments": _departments(departments or {}),
         "baseline": cloud.strong,
         "local_model": LOCAL_MODEL,
         "tier_url": tier_url,
@@ -128,6 +135,12 @@ def write(
     environment = {"LITELLM_MASTER_KEY": new_secret(), "FARTHING_LEDGER_PASSWORD": secrets.token_urlsafe(18)}
     _write_private(folder / names[2], environment)
     return environment
+
+
+def _departments(departments: Mapping[str, object]) -> str:
+    if not departments:
+        return "  # departments: {research: {monthly: 50000, roll_over: 10000}} # a budget"
+    return "  departments: " + yaml.safe_dump(dict(departments), default_flow_style=True, width=10**6).strip()
 
 
 def _indented(text: str) -> str:

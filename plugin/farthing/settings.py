@@ -6,9 +6,11 @@ as ``os.environ/NAME``, LiteLLM's own convention.
 
 import os
 import re
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
@@ -21,8 +23,11 @@ from pydantic import (
     model_validator,
 )
 
+from farthing.credits.calendar import Calendar
+from farthing.credits.store import MARKS
 from farthing.grading.grade import GRADES, GradeName
 from farthing.money import nano_from_usd
+from farthing.telemetry import GATEWAY
 
 DEFAULT_NEAR = 0.85
 DEFAULT_MIN_PROBABILITY = 0.4
@@ -47,18 +52,38 @@ def _exact(value: object) -> object:
 
 
 Secret = Annotated[str, BeforeValidator(_secret)]
-Amount = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0)]
+Amount = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, le=10**12)]
+RollOver = Annotated[Amount | Literal["all"], Field(union_mode="left_to_right")]
+
+
+def _no_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port == 0
+    except ValueError:
+        return True
 
 
 def _url(value: object) -> object:
-    if not isinstance(value, str) or not re.match(r"https?://[^/\s:]+(:\d+)?(/|$)", value):
+    if (
+        not isinstance(value, str)
+        or not re.match(r"https?://[^/\s:]+(:\d{1,5})?(/|$)", value)
+        or _no_port(value)
+    ):
         raise ValueError("must be a URL such as http://127.0.0.1:8123")
     return value
 
 
 def _store(value: object) -> object:
-    if not isinstance(value, str) or not re.match(r"sqlite:///.", value):
-        raise ValueError("must be sqlite:///path/to/credits.db")
+    value = _secret(value)
+    if not isinstance(value, str) or not re.match(
+        r"(sqlite:///.|rediss?(\+cluster)?://[^/\s]|unix://.)", value
+    ):
+        raise ValueError("must be sqlite:///path/to/credits.db or redis://host:port/db")
+    return value
+
+
+def _zone(value: str) -> str:
+    Calendar(value)
     return value
 
 
@@ -73,7 +98,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Key(_Section):
@@ -86,7 +111,19 @@ class Key(_Section):
     user: Name = Field(description="the user who holds the key; keys may share a user and its balance")
     department: Name = Field(description="the department the user's spending is charged to")
     cost_centre: str = Field("", description="the finance code of the department")
-    credits: Amount = Field(Decimal(0), description="credits granted to the user through this key")
+    credits: Amount = Field(Decimal(0), description="credits granted once to the user through this key")
+    credits_until: date | None = Field(
+        None, description="last day (YYYY-MM-DD) on which `credits` can be spent; default: they do not expire"
+    )
+    monthly: Amount | None = Field(
+        None, description="credits the user gets each month through this key; default: none"
+    )
+    roll_over: RollOver = Field(
+        Decimal(0), description="the most of `monthly` that outlasts its month, in credits, or `all`"
+    )
+    cap: Amount | None = Field(
+        None, description="credits that may be spent through this key in a month; default: no cap of its own"
+    )
     models: list[str] = Field(
         default_factory=lambda: ["auto"],
         min_length=1,
@@ -98,6 +135,14 @@ class Key(_Section):
     )
     check_streams: bool = Field(
         True, description="hold back and check the beginning of this key's streams; false: stream through"
+    )
+    stream_receipt: bool = Field(
+        False,
+        description="settled figures in a field `farthing` of a stream's last event, which strict clients "
+        "may not take",
+    )
+    admin: bool = Field(
+        False, description="may see all departments on the balance page, grant credits, cap and stop sessions"
     )
 
     @model_validator(mode="after")
@@ -223,23 +268,84 @@ class Grading(_Section):
         return override.quality if override else self.quality
 
 
+class Budget(_Section):
+    """What a department, or the organisation, may spend each month beside what its users have."""
+
+    monthly: Amount | None = Field(None, description="credits a month; default: no budget of its own")
+    roll_over: RollOver = Field(
+        Decimal(0), description="the most of `monthly` that outlasts its month, in credits, or `all`"
+    )
+
+
+WhenShort = Literal["climb_down", "deny"]
+
+
+class DepartmentCredits(Budget):
+    """A department's budget, and what differs for it."""
+
+    when_short: WhenShort | None = Field(None, description="default: that of `credits`")
+    key_cap: Amount | None = Field(
+        None, description="credits a month for each of its keys that sets no `cap`; default: none"
+    )
+
+
 class Credits(_Section):
     """Balances."""
 
     store: Annotated[str, BeforeValidator(_store)] = Field(
-        "sqlite:///.farthing/credits.db", description="where balances live: sqlite:///path"
+        "sqlite:///.farthing/credits.db",
+        description="where balances live: sqlite:///path (one machine), or redis://host:port/db (several; "
+        "prepare it once with `farthing credits init`)",
     )
     usd_per_credit: Annotated[Decimal, BeforeValidator(_exact), Field(gt=0)] = Field(
         Decimal("0.001"), description="what one credit is worth, USD"
     )
+    time_zone: Annotated[str, AfterValidator(_zone)] = Field(
+        "UTC", description="IANA time zone in which months begin"
+    )
+    organisation: Budget = Field(default_factory=Budget)
+    departments: dict[str, DepartmentCredits] = Field(
+        default_factory=dict, description="budgets by department"
+    )
+    when_short: WhenShort = Field(
+        "climb_down",
+        description="what happens to an `auto` call that the balance cannot pay for: a cheaper tier that "
+        "fits, within the key's floor, or 402",
+    )
+    thresholds: list[Annotated[int, Field(gt=0, le=100)]] = Field(
+        [50, 80, 95],
+        description="per cent of what an account may spend at which it is warned of, once a period",
+    )
+    webhook: Annotated[Secret, AfterValidator(lambda value: value and _url(value))] = Field(
+        "", description="URL that thresholds and overdrafts are posted to as JSON; empty: none"
+    )
+    local_share_at_zero: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="share of the local tier's time for all users together whose balance is empty",
+    )
     on_store_failure: Literal["deny", "allow"] = Field(
-        "deny", description="what happens to a paid call when the store cannot answer"
+        "deny",
+        description="what happens to a paid call when the store cannot answer; `allow` settles it later",
     )
     gateway: Amount = Field(
         Decimal(0),
         description="credits of the user `gateway`, who pays for calls without a key: health checks",
     )
-    hold_ttl_s: float = Field(900, gt=0, description="seconds after which an unsettled hold expires")
+    hold_ttl_s: float = Field(
+        300,
+        ge=10,
+        le=86_400,
+        description="seconds after which the holds of a process that died expire; those of a living one are "
+        "renewed",
+    )
+    keep_days: float = Field(
+        40,
+        ge=2,
+        le=36_500,
+        description="days an ended hold and a quiet session are kept; totals stay for ever",
+    )
     max_output_tokens: int = Field(
         4096, gt=0, description="output cap (tokens) put on a paid call whose client set none"
     )
@@ -249,11 +355,76 @@ class Credits(_Section):
         """The value of one credit in nano-dollars."""
         return nano_from_usd(self.usd_per_credit)
 
+    def nano(self, credits: Decimal) -> int:
+        """Return an amount of credits in nano-dollars."""
+        return nano_from_usd(credits * self.usd_per_credit)
+
+    def when_short_of(self, department: str) -> WhenShort:
+        """Return what happens to a department's calls that the balance cannot pay for."""
+        own = self.departments.get(department)
+        return (own and own.when_short) or self.when_short
+
     @model_validator(mode="after")
     def _whole_nano(self) -> "Credits":
         if self.nano_per_credit < 1 or nano_from_usd(self.usd_per_credit) != self.usd_per_credit * 10**9:
             raise ValueError("usd_per_credit must be a whole number of nano-dollars (0.000000001 USD)")
+        if self.thresholds != sorted(set(self.thresholds)):
+            raise ValueError("thresholds must rise, as in [50, 80, 95]")
         return self
+
+
+def _often(value: int) -> int:
+    if value < 0 or value == 1:
+        raise ValueError("must be 0 (off), or 2 or more: once is no repetition")
+    return value
+
+
+Often = Annotated[int, AfterValidator(_often)]
+
+
+class LoopCaps(_Section):
+    """How far one session may go before it is stopped with 429."""
+
+    steps: int | None = Field(None, ge=1, le=10**9, description="calls of a session")
+    credits: Amount | None = Field(None, description="credits a session may spend")
+    wall_s: float | None = Field(None, gt=0, description="seconds from a session's first call to its last")
+
+
+class Loops(LoopCaps):
+    """Caps on agent loops, per session. A quiet session begins anew."""
+
+    steps: int | None = Field(500, ge=1, le=10**9, description="calls of a session; null: no cap")
+    idle_s: float = Field(
+        1800,
+        gt=0,
+        le=86_400,
+        description="seconds without a call after which a session's next one begins anew",
+    )
+    repeats: Often = Field(
+        5, description="the same tool call with the same result in a row that stops a session; 0: off"
+    )
+    polls: Often = Field(
+        40, description="the same tool call in a row, whatever its results, that stops it; 0: off"
+    )
+    cycles: Often = Field(4, description="rounds of the same tool calls (A-B-A-B) that stop it; 0: off")
+    stalls: Annotated[Often, Field(le=MARKS)] = Field(
+        10, description="calls that bring nothing new in a row that stop it; 0: off"
+    )
+    tell_agent: bool = Field(
+        True, description="add a sentence to the last call allowed: answer now, the budget is nearly spent"
+    )
+    departments: dict[str, LoopCaps] = Field(
+        default_factory=dict, description="caps by department; what is not set there is as above"
+    )
+
+    def of(self, department: str) -> LoopCaps:
+        """Return the caps of a department's sessions."""
+        own = self.departments.get(department) or LoopCaps()
+        return LoopCaps(
+            steps=own.steps if own.steps is not None else self.steps,
+            credits=own.credits if own.credits is not None else self.credits,
+            wall_s=own.wall_s if own.wall_s is not None else self.wall_s,
+        )
 
 
 class Price(_Section):
@@ -322,6 +493,7 @@ class Settings(_Section):
     tiers: Tiers = Field(default_factory=Tiers)
     grading: Grading = Field(default_factory=Grading)
     credits: Credits = Field(default_factory=Credits)
+    loops: Loops = Field(default_factory=Loops)
     cost: CostSettings = Field(default_factory=CostSettings)
     telemetry: Telemetry = Field(default_factory=Telemetry)
     ledger: Ledger = Field(default_factory=Ledger)
@@ -335,6 +507,8 @@ class Settings(_Section):
                 raise ValueError(f"keys: the key of user {key.user!r} appears twice; remove one")
             seen.add(key.sha256)
             home = homes.setdefault(key.user, (key.department, key.cost_centre))
+            if key.user == GATEWAY.user:
+                raise ValueError(f"keys: the user {key.user!r} is Farthing's own; choose another name")
             if home != (key.department, key.cost_centre):
                 raise ValueError(
                     f"keys: user {key.user!r} is in {home[0]!r} and {key.department!r}; "
@@ -385,7 +559,7 @@ def load(path: Path | str | None = None) -> Settings:
         raise SettingsError(_explain(file, error)) from None
 
 
-_SECRET_FIELDS = {"otlp_password", "password", "redis"}
+_SECRET_FIELDS = {"otlp_password", "password", "redis", "store", "webhook"}
 
 
 def _explain(file: Path, error: ValidationError) -> str:

@@ -88,7 +88,7 @@ class Gateway:
 @pytest.fixture(scope="session")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder: Path = tmp_path_factory.mktemp("stack")
-    with Stack(folder, USERS) as stack:
+    with Stack(folder, USERS, departments={"marketing": {"when_short": "deny"}}) as stack:
         yield Gateway(stack)
 
 

@@ -51,7 +51,9 @@ CASES = list(BAD)
 
 
 def good_answer(body: dict[str, Any], turn: str) -> Answer:
-    """What a better model says."""
+    """What a better model says; ``[echo]`` has it repeat what it was told."""
+    if "[echo]" in turn:
+        return {"text": turn}
     if "yes or no" in turn:
         return {"text": "Yes"}
     if body.get("tools"):

@@ -11,9 +11,13 @@ from typing import Any
 
 import httpx
 
+from farthing.credits import Balance
+from farthing.credits.report import balances
 from farthing.demo.stack import Part, free_port
+from farthing.settings import load
 from tests.e2e.conftest import Gateway, second_proxy
 from tests.stack import ROOT
+from tests.unit.credit_backends import finished
 
 PATHS = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "messages": "/v1/messages"}
 
@@ -24,6 +28,8 @@ class Scripted:
 
     gateway: Gateway
     url: str
+    folder: Path
+    part: Part
 
     def ask(
         self, user: str, surface: str, turn: str, *, stream: bool = False, timeout: float = 60, **more: Any
@@ -33,6 +39,11 @@ class Scripted:
         body = {"model": "auto", "stream": stream, **ask, **cap, **more}
         headers = {"authorization": f"Bearer {self.gateway.secret(user)}"}
         return httpx.post(f"{self.url}{PATHS[surface]}", json=body, headers=headers, timeout=timeout)
+
+    def balances(self) -> dict[str, Balance]:
+        """Every account of the proxy's own store, by its id."""
+        found = finished(balances(load(self.folder / "farthing.yaml"), every_kind=True))
+        return {balance.account: balance for balance in found}
 
 
 @contextmanager
@@ -77,7 +88,7 @@ def scripted_proxy(
     try:
         endpoint.wait_ready()
         proxy.wait_ready()
-        yield Scripted(gateway, url)
+        yield Scripted(gateway, url, folder, proxy)
     finally:
         proxy.stop()
         endpoint.stop()

@@ -89,3 +89,15 @@ async def test_router_acompletion_streamed_is_charged_its_usage(gateway, sdk):
     assert charge["usage_estimated"] is False
     assert 0 < charge["output_tokens"] <= 8
     assert gateway.balance("ada").held == 0
+
+
+async def test_a_stream_left_half_read_is_paid_and_holds_nothing_once_calls_are_ended(gateway, sdk):
+    router, farthing = sdk
+    before = gateway.balance("ada")
+    stream = await router.acompletion(model="strong", messages=EASY, max_tokens=64, stream=True)
+    await anext(aiter(stream))
+    assert gateway.balance("ada").held > before.held
+    await farthing.end_calls()
+    after = gateway.balance("ada")
+    assert after.held == before.held
+    assert after.settled > before.settled

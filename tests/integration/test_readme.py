@@ -66,6 +66,7 @@ def test_help_explains_every_command():
         "grade",
         "statement",
         "balance",
+        "credits",
         "audit",
         "ledger",
     ):

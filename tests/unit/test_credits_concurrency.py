@@ -1,249 +1,273 @@
-"""Many proxy workers on one store: real processes and threads, real races, real kill -9."""
+"""Many proxy workers on one store: real processes, real races, real kill -9. Runs on each backend."""
 
 import asyncio
 import itertools
-import multiprocessing
 import random
-import sqlite3
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
 
 import pytest
 
 from farthing.credits import InsufficientCreditsError, StoreError, open_store
-from tests.unit.credit_backends import BACKENDS, Clock, account
+from farthing.credits.store import CallNote, RunCaps
+from tests.unit.credit_backends import BACKENDS, payer
+from tests.workers import workers
 
-ANA = account("ana")
-spawn = multiprocessing.get_context("spawn")
-
-
-@pytest.fixture(params=sorted(BACKENDS))
-def url(request, tmp_path):
-    return BACKENDS[request.param](tmp_path)
+USERS = ("ana", "eve", "zoe", "kim")
+SESSION_CAP = 2_500
+BUDGET = 30_000
 
 
-async def race(store, name, attempts):
-    """Hold and settle at random on one balance; return how often it was refused, and what was spent."""
-    refused = spent = 0
-    for number in range(attempts):
-        hold_id, amount = f"{name}:{number}", random.randint(1, 400)
+def run_all(target, arguments, within_s=120):
+    """Run the target once for each tuple of arguments, at the same time; return what each one sent."""
+    found, processes = workers.SimpleQueue(), []
+    for given in arguments:
+        processes.append(workers.Process(target=report, args=(target, given, found), daemon=True))
+        processes[-1].start()
+    deadline = time.monotonic() + within_s
+    answers = []
+    for process in processes:
+        while found.empty():
+            assert time.monotonic() < deadline, "a worker did not answer in time"
+            assert process.exitcode in (None, 0), "a worker failed"
+            time.sleep(0.005)
+        answers.append(found.get())
+    for process in processes:
+        process.join(timeout=30)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return answers
+
+
+def report(target, arguments, found):
+    try:
+        found.put(target(*arguments))
+    except BaseException as error:
+        found.put(AssertionError(f"{type(error).__name__}: {error}"))
+
+
+async def with_store(url, work, **options):
+    store = open_store(url, **options)
+    try:
+        return await work(store)
+    finally:
+        await store.close()
+
+
+def later(seconds):
+    return lambda: time.time() + seconds
+
+
+# Races
+
+
+async def race(store, name, calls, spent):
+    """Make calls at random: settled, settled twice, released, or left behind as by a crash."""
+    for number in range(calls):
+        user = random.choice(USERS)
+        who = payer(user, session=f"{user}'s {random.randrange(4)}")
+        hold_id, amount = f"{name}:{number}", random.randint(1, 300)
+        if not (await store.enter(who, RunCaps(cost=SESSION_CAP), "m")).entered:
+            spent["stopped"] += 1
+            continue
+        end = random.random()
         try:
-            held = await store.hold(hold_id, ANA, amount, ttl_s=600)
+            held = await store.hold(hold_id, who, amount, ttl_s=600 if end < 0.95 else 0.3)
         except InsufficientCreditsError:
-            refused += 1
+            spent["refused"] += 1
             continue
         assert held.available >= 0, "two calls took the same money"
         await asyncio.sleep(random.uniform(0, 0.002))
-        if random.random() < 0.6:
+        if end < 0.35:
             await store.release(hold_id)
-        else:
-            part = random.randint(0, min(amount, 20))
-            assert (await store.settle(hold_id, ANA, part)).available >= 0
-            spent += part
-    return refused, spent
+        elif end < 0.95:
+            real = random.randint(0, min(amount, 20))
+            done = await store.settle(hold_id, who, real, CallNote("fast"))
+            assert (done.overdraft, done.again) == (0, False)
+            assert done.standing.available >= 0
+            if end > 0.8:
+                assert (await store.settle(hold_id, who, amount)).again
+            spent[user] += real
+            spent[who.session_id] += real
+            spent["settled"] += 1
 
 
-def racing_process(url, name, threads, attempts, results):
-    store = open_store(url)
-    with ThreadPoolExecutor(threads) as pool:
-        runs = [
-            pool.submit(lambda t=t: asyncio.run(race(store, f"{name}:{t}", attempts))) for t in range(threads)
-        ]
-        found = [run.result() for run in runs]
-    asyncio.run(store.close())
-    results.put((sum(refused for refused, _ in found), sum(spent for _, spent in found)))
+def racing_process(url, name, tasks, calls):
+    spent = Counter()
+
+    async def work(store):
+        await asyncio.gather(*(race(store, f"{name}.{task}", calls, spent) for task in range(tasks)))
+
+    asyncio.run(with_store(url, work))
+    return spent
 
 
-def test_racing_processes_and_threads_never_spend_the_same_money_twice(url):
-    async def prepare():
-        store = open_store(url)
-        await store.grant("g", ANA, 2_000)
-        await store.close()
+def test_ten_thousand_racing_calls_overspend_nothing(url):
+    async def prepare(store):
+        await store.plan("department:research", BUDGET)
+        await store.plan("organisation:", 10**9)
+        for user in USERS:
+            await store.grant(user, f"user:{user}", BUDGET * 3 // 10, department="research")
 
-    async def inspect():
-        store = open_store(url)
-        balance, wrong = await store.balance(ANA), await store.verify()
-        await store.close()
-        return balance, wrong
+    async def inspect(store):
+        return await store.balances(), await store.verify(), await store.runs(since_ms=0)
 
-    asyncio.run(prepare())
-    results = spawn.Queue()
-    workers = [
-        spawn.Process(target=racing_process, args=(url, f"p{number}", 4, 60, results)) for number in range(3)
-    ]
-    for worker in workers:
-        worker.start()
-    found = [results.get(timeout=60) for _ in workers]
-    for worker in workers:
-        worker.join(timeout=30)
-        assert worker.exitcode == 0
-
-    balance, wrong = asyncio.run(inspect())
+    asyncio.run(with_store(url, prepare))
+    found = run_all(racing_process, [(url, f"p{number}", 5, 500) for number in range(4)])
+    spent = sum(found, Counter())
+    during, wrong, _ = asyncio.run(with_store(url, inspect))
     assert wrong == []
-    assert balance.settled == sum(spent for _, spent in found)
-    assert balance.held == 0
-    assert balance.available >= 0
-    assert sum(refused for refused, _ in found) > 0, "the balance was never tight: the race proved nothing"
+    for balance in during:
+        assert balance.overdraft == 0
+        assert not balance.limited or balance.settled + balance.held <= balance.granted - balance.expired
+    # The leases of what was left behind have ended: nothing is lost to them.
+    after, wrong, runs = asyncio.run(with_store(url, inspect, clock=later(10)))
+    assert wrong == []
+    settled = {balance.account: balance.settled for balance in after}
+    assert {balance.account: balance.held for balance in after} == dict.fromkeys(settled, 0)
+    assert settled["organisation:"] == settled["department:research"] == sum(spent[user] for user in USERS)
+    for user in USERS:
+        assert settled[f"user:{user}"] == settled[f"key:{user}-key"] == spent[user]
+    for run in runs:
+        assert (run.settled, run.held) == (spent[run.session_id], 0)
+        assert run.settled <= SESSION_CAP
+    assert spent["settled"] > 500
+    assert spent["refused"] > 500, "the money was never tight: the race proved nothing"
 
 
-def open_at_once(url, start, results):
-    start.wait()
-    try:
-        asyncio.run(open_store(url).close())
-        results.put("")
-    except StoreError as error:
-        results.put(str(error))
+async def take_five(store, name, attempts, taken):
+    for number in range(attempts):
+        try:
+            await store.hold(f"{name}:{number}", payer("ana"), 5, ttl_s=600)
+            taken.append(name)
+        except InsufficientCreditsError:
+            continue
 
 
-def test_workers_that_start_together_can_all_create_the_file(url):
-    start, results = spawn.Event(), spawn.Queue()
-    workers = [spawn.Process(target=open_at_once, args=(url, start, results)) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    start.set()
-    assert [results.get(timeout=60) for _ in workers] == [""] * 4
-    for worker in workers:
-        worker.join(timeout=30)
+def taking_process(url, name, start):
+    taken = []
+
+    async def work(store):
+        await store.standing(payer("ana"))
+        await asyncio.sleep(max(0, start - time.time()))
+        await asyncio.gather(*(take_five(store, f"{name}.{task}", 1, taken) for task in range(10)))
+
+    asyncio.run(with_store(url, work))
+    return len(taken)
 
 
-def endless_traffic(url, name, settled):
-    """Hold, settle and release until killed; report each settling that was answered."""
+def test_fifty_at_once_from_five_processes_for_five_each_on_a_hundred_are_twenty(url):
+    async def prepare(store):
+        await store.grant("g", "user:ana", 100, department="research")
 
-    async def traffic():
-        store = open_store(url)
+    async def inspect(store):
+        return (await store.standing(payer("ana"))).balance
+
+    asyncio.run(with_store(url, prepare))
+    start = time.time() + 0.5
+    taken = run_all(taking_process, [(url, f"p{number}", start) for number in range(5)])
+    assert sum(taken) == 20
+    balance = asyncio.run(with_store(url, inspect))
+    assert (balance.held, balance.available) == (100, 0)
+
+
+def opening_process(url, start):
+    async def work(store):
+        return await store.balances()
+
+    time.sleep(max(0, start - time.time()))
+    return asyncio.run(with_store(url, work))
+
+
+def test_workers_that_start_together_can_all_open_the_store(url):
+    start = time.time() + 0.5
+    assert run_all(opening_process, [(url, start)] * 6) == [[]] * 6
+
+
+# kill -9
+
+
+def endless_traffic(url, name, answered):
+    """Hold, settle and release until killed; tell of each settling that was answered."""
+
+    async def one(store, task):
+        who = payer(random.choice(USERS), session=f"s{task}")
         for number in itertools.count():
-            hold_id = f"{name}:{number}"
-            await store.hold(hold_id, ANA, 50, ttl_s=600)
+            hold_id = f"{name}.{task}:{number}"
+            await store.hold(hold_id, who, 50, ttl_s=600)
             if number % 3:
-                await store.settle(hold_id, ANA, 7)
-                settled.send(hold_id)
+                await store.settle(hold_id, who, 7)
+                answered.send((hold_id, who.account.user))
             else:
                 await store.release(hold_id)
 
-    asyncio.run(traffic())
+    async def work(store):
+        await asyncio.gather(*(one(store, task) for task in range(3)))
+
+    asyncio.run(with_store(url, work))
 
 
 def test_kill_9_amid_traffic_leaves_a_sound_store_with_every_answered_settling(url):
-    async def prepare():
-        store = open_store(url)
-        await store.grant("g", ANA, 10**12)
-        await store.close()
+    async def prepare(store):
+        for user in USERS:
+            await store.grant(user, f"user:{user}", 10**12, department="research")
+        await store.plan("department:research", 10**12)
 
-    async def inspect(answered):
-        store = open_store(url)
+    async def inspect(store):
         assert await store.verify() == []
-        before = await store.balance(ANA)
-        for hold_id in answered:  # settled already: repeating it changes nothing
-            await store.settle(hold_id, ANA, 7)
-        assert (await store.balance(ANA)).settled == before.settled
-        await store.close()
+        root, *_ = await store.balances()
+        for hold_id, user in answered.items():
+            assert (await store.settle(hold_id, payer(user), 7)).again
+        assert (await store.balances())[0].settled == root.settled
+        return root
 
-    asyncio.run(prepare())
-    answered = set()
-    for attempt in range(3):
-        pipes, workers = [], []
+    async def inspect_later(store):
+        assert await store.verify() == []
+        for balance in await store.balances():
+            assert (balance.held, balance.overdraft) == (0, 0)
+            assert balance.available >= 0 or not balance.limited
+
+    asyncio.run(with_store(url, prepare))
+    answered = {}
+    for attempt in range(10):
+        pipes, processes = [], []
         for number in range(2):
-            reading, writing = spawn.Pipe(duplex=False)
-            workers.append(spawn.Process(target=endless_traffic, args=(url, f"{attempt}.{number}", writing)))
-            workers[-1].start()
+            reading, writing = workers.Pipe(duplex=False)
+            processes.append(
+                workers.Process(target=endless_traffic, args=(url, f"{attempt}.{number}", writing))
+            )
+            processes[-1].start()
             writing.close()
             pipes.append(reading)
-        for pipe in pipes:
-            answered.add(pipe.recv())
-        time.sleep(random.uniform(0.05, 0.2))
-        for worker in workers:
-            worker.kill()
-            worker.join(timeout=30)
+        answered |= [pipe.recv() for pipe in pipes]
+        time.sleep(random.uniform(0, 0.08))
+        for process in processes:
+            process.kill()
+            process.join(timeout=30)
         for pipe in pipes:
             try:
                 while True:
-                    answered.add(pipe.recv())
+                    answered |= [pipe.recv()]
             except EOFError:
                 pass
-    assert len(answered) > 50
-    asyncio.run(inspect(answered))
+    assert len(answered) > 100
+    root = asyncio.run(with_store(url, inspect))
+    assert root.settled % 7 == 0
+    assert root.settled >= 7 * len(answered)
+    asyncio.run(with_store(url, inspect_later, clock=later(601)))
 
 
-# SQLite's own ways to fail.
+# A store that fails
 
 
-def sqlite_url(folder):
-    return f"sqlite:///{folder / 'credits.db'}"
+def test_a_store_that_cannot_be_reached_says_so(tmp_path):
+    """Nothing listens there, and no folder can be made there."""
+    (tmp_path / "file").write_text("")
+    for url in ("redis://127.0.0.1:1/0", f"sqlite:///{tmp_path / 'file' / 'credits.db'}"):
+        with pytest.raises(StoreError, match="credit store"):
+            asyncio.run(with_store(url, lambda store: store.hold("h", payer("ana"), 1, 60)))
 
 
-async def test_a_file_locked_for_too_long_is_a_store_error_and_changes_nothing(tmp_path):
-    from farthing.credits.sqlite import SQLiteCreditStore
-
-    store = SQLiteCreditStore(tmp_path / "credits.db", wait_s=0.1)
-    await store.grant("g", ANA, 100)
-    locking = sqlite3.connect(tmp_path / "credits.db", isolation_level=None)
-    locking.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreError, match="locked"):
-        await store.hold("h", ANA, 10, ttl_s=60)
-    assert (await store.balance(ANA)).available == 100  # reading goes on beside a writer
-    locking.execute("ROLLBACK")
-    assert (await store.hold("h", ANA, 10, ttl_s=60)).held == 10
-    locking.close()
-    await store.close()
-
-
-async def test_a_lock_held_for_a_moment_is_waited_for(tmp_path):
-    store = open_store(sqlite_url(tmp_path))
-    locking = sqlite3.connect(tmp_path / "credits.db", isolation_level=None, check_same_thread=False)
-    locking.execute("BEGIN IMMEDIATE")
-    threading.Timer(0.2, lambda: locking.execute("ROLLBACK")).start()
-    longest = 0.0
-    holding = asyncio.create_task(store.hold("h", ANA, 0, ttl_s=60))
-    while not holding.done():
-        before = time.perf_counter()
-        await asyncio.sleep(0.001)
-        longest = max(longest, time.perf_counter() - before)
-    await holding
-    assert longest < 0.1, "the event loop waited for the file"
-    locking.close()
-    await store.close()
-
-
-def test_a_file_that_is_no_credit_store_is_a_store_error(tmp_path):
-    (tmp_path / "credits.db").write_bytes(b"not a database, whatever its name says" * 100)
-    with pytest.raises(StoreError, match=r"credits\.db"):
-        open_store(sqlite_url(tmp_path))
-    with pytest.raises(StoreError, match=r"credits\.db"):
-        open_store(f"sqlite:///{tmp_path / 'credits.db' / 'in-a-file' / 'x.db'}")
-
-
-async def test_the_audit_names_what_does_not_add_up(tmp_path):
-    store = open_store(sqlite_url(tmp_path))
-    await store.grant("g", ANA, 100)
-    await store.settle("s", ANA, 30)
-    tampering = sqlite3.connect(tmp_path / "credits.db")
-    tampering.execute("UPDATE accounts SET settled = 29")
-    tampering.commit()
-    (found,) = await store.verify()
-    assert (found.user, found.total, found.kept, found.recomputed) == ("ana", "settled", 29, 30)
-    tampering.close()
-    await store.close()
-    assert len(await store.verify()) == 1  # the audit also reads a store at rest
-
-
-async def test_overdraft_is_what_no_live_hold_covered(tmp_path):
-    clock = Clock()
-    store = open_store(sqlite_url(tmp_path), clock=clock)
-    await store.grant("g", ANA, 1000)
-    await store.hold("expired", ANA, 50, ttl_s=5)
-    clock.now += 6
-    await store.settle("expired", ANA, 30)  # nobody looked in between: it ran out all the same
-    await store.hold("covered", ANA, 50, ttl_s=60)
-    await store.settle("covered", ANA, 40)
-    await store.hold("exceeded", ANA, 50, ttl_s=60)
-    await store.settle("exceeded", ANA, 65)
-    await store.hold("released", ANA, 50, ttl_s=60)
-    await store.release("released")
-    await store.settle("released", ANA, 20)
-    await store.settle("lost", ANA, 10)
-    await store.close()
-    reading = sqlite3.connect(tmp_path / "credits.db")
-    overdrafts = dict(reading.execute("SELECT id, overdraft FROM holds").fetchall())
-    reading.close()
-    assert overdrafts == {"expired": 30, "covered": 0, "exceeded": 15, "released": 20, "lost": 10}
+def test_the_backends_are_two():
+    assert set(BACKENDS) == {"sqlite", "redis"}

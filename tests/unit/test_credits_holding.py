@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farthing.cost import PriceBook
-from farthing.credits import Balance, InsufficientCreditsError, StoreError
+from farthing.credits import Balance, InsufficientCreditsError, Payer, Standing, StoreError
 from farthing.credits.holding import SMALLEST_ANSWER, hold_worst_case
 from farthing.credits.sqlite import SQLiteCreditStore
 from farthing.settings import Credits
 from farthing.telemetry import Account, Usage
 
-ADA = Account("k", "ada", "research", "CC-1")
+ADA = Payer(Account("k", "ada", "research", "CC-1"))
 PRICES = PriceBook()
 GPT5 = PRICES.price("gpt-5")
 FREE = PRICES.price("own", {"input_cost_per_token": 0, "output_cost_per_token": 0})
@@ -36,7 +36,7 @@ async def hold(store, hold_id="h", price=GPT5, **more):
 def test_a_hold_covers_any_usage_within_the_cap(tmp_path_factory, balance, sent, wanted, answers, share):
     async def story():
         store = SQLiteCreditStore(tmp_path_factory.mktemp("credits") / "c.db")
-        await store.grant("g", ADA, balance)
+        await store.grant("g", ADA.user_id, balance)
         try:
             held = await hold(store, input_tokens=sent, output_cap=wanted, answers=answers)
         except InsufficientCreditsError:
@@ -44,7 +44,7 @@ def test_a_hold_covers_any_usage_within_the_cap(tmp_path_factory, balance, sent,
             assert PRICES.worst_case(GPT5, sent, answers * least) > balance, "it could have been paid"
             return
         finally:
-            after = await store.balance(ADA)
+            after = (await store.standing(ADA)).balance
             await store.close()
         assert after.held == held.amount <= balance
         cap = held.output_cap or wanted
@@ -57,7 +57,7 @@ def test_a_hold_covers_any_usage_within_the_cap(tmp_path_factory, balance, sent,
 
 async def test_two_who_set_no_cap_share_what_is_left(tmp_path):
     store = SQLiteCreditStore(tmp_path / "c.db")
-    await store.grant("g", ADA, 10_000_000)  # about 1000 tokens of output
+    await store.grant("g", ADA.user_id, 10_000_000)  # about 1000 tokens of output
     first = await hold(store, "a")
     assert SMALLEST_ANSWER <= first.output_cap < 1000
     with pytest.raises(InsufficientCreditsError):
@@ -96,9 +96,10 @@ class Racing:
     def __init__(self):
         self.asked = []
 
-    async def hold(self, hold_id, account, amount, ttl_s):
+    async def hold(self, hold_id, payer, amount, ttl_s):
         self.asked.append(amount)
-        raise InsufficientCreditsError(account, amount, amount - 1)
+        left = Standing(Balance(payer.user_id), amount - 1, payer.user_id)
+        raise InsufficientCreditsError(payer, amount, left)
 
 
 async def test_it_gives_up_on_a_balance_that_keeps_melting():
@@ -107,4 +108,3 @@ async def test_it_gives_up_on_a_balance_that_keeps_melting():
         await hold(store)
     assert len(store.asked) == 3
     assert store.asked == sorted(store.asked, reverse=True)
-    assert Balance("u", "d", 1, 0, 0).available == 1

@@ -59,7 +59,12 @@ def test_the_charges_view_reads_only_names_that_spans_carry() -> None:
     written = {value for name, value in vars(attributes).items() if name.isupper() and isinstance(value, str)}
     assert read <= written
     # What a span says under farthing.*, the ledger keeps; these say the same elsewhere or are not a charge's.
-    elsewhere = {attributes.GRADE_REASON}
+    elsewhere = {
+        attributes.GRADE_REASON,
+        attributes.CREDITS_ACCOUNT,
+        attributes.CREDITS_THRESHOLD,
+        attributes.CREDITS_OVERDRAFT,
+    }
     ours = {name for name in written if name.startswith("farthing.")}
     assert {name for name in ours & _charge_names() if name not in elsewhere} <= read
 

@@ -8,7 +8,7 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
 from farthing.proxy.charge_log import ChargeLog
 from farthing.telemetry.outbox import Outbox, OutboxError
-from farthing.telemetry.spans import ChargeSpans, payer_of
+from farthing.telemetry.spans import ChargeSpans, paid_of
 from tests.unit.test_spans_charge import CHARGE
 
 
@@ -48,7 +48,14 @@ async def test_a_charge_on_disk_tells_who_pays_what(outbox):
     charge_log = ChargeLog(outbox, ChargeSpans("farthing", outbox.instance))
     await charge_log.write(CHARGE, INVALID_SPAN_CONTEXT)
     (pending,) = await outbox.pending()
-    assert payer_of(pending.payload) == (CHARGE.account, CHARGE.settled)
+    paid = paid_of(pending.payload)
+    assert (paid.account, paid.session_id, paid.amount) == (CHARGE.account, CHARGE.session_id, CHARGE.settled)
+    assert (paid.tier, paid.model, paid.grade, paid.kind) == (
+        CHARGE.tier,
+        CHARGE.model,
+        CHARGE.grade,
+        CHARGE.kind,
+    )
     pages = [page async for page in outbox.pages(0, 10)]
     assert [[entry.charge_id for entry in page] for page in pages] == [[CHARGE.id]]
     later = datetime.now(UTC).timestamp() + 60

@@ -34,7 +34,7 @@ def meter_of(pipeline, mode="route") -> Meter:
         Settings(grading=Grading(mode=mode)),
         pipeline=pipeline,
         prices=None,
-        store=None,
+        holds=None,
         charge_log=None,
         tracing=SimpleNamespace(tracer=trace.NoOpTracer()),
         metrics=SimpleNamespace(record=lambda *facts: None),

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from farthing.proxy.calls import Call
+from farthing.proxy.policy import Policy
 from farthing.proxy.streams import metered
 from farthing.settings import Settings
 from farthing.telemetry import Account, Usage
@@ -26,12 +27,13 @@ class RecordingMeter:
         self.ended.append(("failed", reason, "".join(attempt.answered)))
 
 
-def call_of(surface):
+def call_of(surface, receipt=True):
     deployment = SimpleNamespace(tier="fast", label="gpt-5-mini")
     attempt = SimpleNamespace(
         id="c", ended=False, answered=[], deployment=deployment, held=5, available=7, charge=None
     )
-    call = Call(Account("k", "ada", "research", ""), surface, None, {}, attempt=attempt)
+    policy = Policy(stream_receipt=receipt)
+    call = Call(Account("k", "ada", "research", ""), surface, None, {}, attempt=attempt, policy=policy)
     call.wants_usage = False
     return call
 
@@ -48,9 +50,9 @@ async def stream_of(items):
         yield item
 
 
-async def run(surface, items):
+async def run(surface, items, receipt=True):
     meter = RecordingMeter()
-    stream = metered(meter, call_of(surface), stream_of(items), Settings())
+    stream = metered(meter, call_of(surface, receipt), stream_of(items), Settings())
     return [item async for item in stream], meter.ended
 
 
@@ -63,6 +65,20 @@ async def test_chat_hides_the_usage_nobody_asked_for_and_stamps_the_last_chunk()
     assert out == items[:3]
     assert out[-1].farthing["tier"] == "fast"
     assert ended == [("ok", Usage(9, 2), "ab")]
+
+
+@pytest.mark.parametrize("surface", ["chat", "responses", "messages"])
+async def test_a_strict_client_gets_the_events_as_the_model_sent_them(surface):
+    stop = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+    items = {
+        "chat": [chunk("a"), chunk(finish="stop")],
+        "responses": [SimpleNamespace(type="response.completed", response=SimpleNamespace(usage=USAGE))],
+        "messages": [stop],
+    }[surface]
+    out, ended = await run(surface, items, receipt=False)
+    assert out == items
+    assert not any(hasattr(item, "farthing") for item in out)
+    assert len(ended) == 1
 
 
 async def test_chat_with_two_answers_does_not_hold_the_second_back():

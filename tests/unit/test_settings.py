@@ -27,7 +27,17 @@ def written(tmp_path, text):
         ("telemetry: {capture_content: true}", "telemetry.capture_content"),
         ("telemetry: {otlp_endpoint: banana}", "telemetry.otlp_endpoint = 'banana'"),
         ("ledger: {url: 8123}", "ledger.url = 8123"),
-        ("credits: {store: 'redis://x'}", "credits.store = 'redis://x': must be sqlite:///"),
+        (
+            "credits: {store: 'postgres://x'}",
+            "credits.store: must be sqlite:///path/to/credits.db or redis://",
+        ),
+        (
+            "credits: {time_zone: Mars/Olympus}",
+            "credits.time_zone = 'Mars/Olympus': 'Mars/Olympus' is not an IANA",
+        ),
+        ("credits: {thresholds: [80, 50]}", "thresholds must rise"),
+        ("credits: {departments: {x: {monthly: -1}}}", "credits.departments.x.monthly = -1"),
+        ("loops: {repeats: 1}", "loops.repeats = 1: must be 0 (off), or 2 or more"),
         ("ledger: {database: 'a; DROP'}", "ledger.database = 'a; DROP'"),
         ("[1, 2]", "must be a mapping"),
         ("a: [", "cannot be read as YAML"),

@@ -9,6 +9,7 @@ from farthing.cost.tokens import (
     input_estimate,
     input_upper_bound,
     input_upper_bound_async,
+    quick_upper_bound,
     text_upper_bound,
 )
 
@@ -25,6 +26,7 @@ __all__ = [
     "input_estimate",
     "input_upper_bound",
     "input_upper_bound_async",
+    "quick_upper_bound",
     "text_upper_bound",
     "worst_case",
 ]

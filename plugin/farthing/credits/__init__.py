@@ -1,12 +1,27 @@
-"""Balances: two-phase spending (hold, then settle or release) behind one store interface."""
+"""Balances: two-phase spending (hold, then settle or release) on a tree of accounts, behind one interface."""
 
 from farthing.credits.store import (
     Balance,
+    CallNote,
     CreditStore,
     Discrepancy,
     InsufficientCreditsError,
+    Payer,
+    Settlement,
+    Standing,
     StoreError,
     open_store,
 )
 
-__all__ = ["Balance", "CreditStore", "Discrepancy", "InsufficientCreditsError", "StoreError", "open_store"]
+__all__ = [
+    "Balance",
+    "CallNote",
+    "CreditStore",
+    "Discrepancy",
+    "InsufficientCreditsError",
+    "Payer",
+    "Settlement",
+    "Standing",
+    "StoreError",
+    "open_store",
+]

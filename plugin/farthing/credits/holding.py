@@ -4,9 +4,8 @@ import logging
 from dataclasses import dataclass
 
 from farthing.cost import ModelPrice, PriceBook
-from farthing.credits.store import MAX_AMOUNT, CreditStore, InsufficientCreditsError, StoreError
+from farthing.credits.store import MAX_AMOUNT, CreditStore, InsufficientCreditsError, Payer, StoreError
 from farthing.settings import Credits
-from farthing.telemetry import Account
 
 log = logging.getLogger("farthing")
 
@@ -21,13 +20,14 @@ _TRIES = 3
 class Held:
     """A hold that was granted. Amounts are nano-dollars.
 
-    ``available`` is what is left for other holds; ``output_cap`` is the cap (tokens per answer) to put on
-    the request, or None to leave it alone.
+    ``available`` is what the user has left for other holds, 0 if the store could not say (``known`` False);
+    ``output_cap`` is the cap (tokens per answer) to put on the request, or None to leave it alone.
     """
 
     amount: int
     available: int
     output_cap: int | None = None
+    known: bool = True
 
 
 async def hold_worst_case(
@@ -35,7 +35,7 @@ async def hold_worst_case(
     prices: PriceBook,
     settings: Credits,
     hold_id: str,
-    account: Account,
+    payer: Payer,
     price: ModelPrice | None,
     *,
     input_tokens: int,
@@ -44,8 +44,8 @@ async def hold_worst_case(
 ) -> Held:
     """Hold ``input_tokens`` plus ``answers`` times the output cap at ``price``, all or nothing.
 
-    If the client set no ``output_cap``, the configured one, the model's own limit or what the balance
-    affords is put on the request, whichever is least: the only way that a hold can cover the answer.
+    If the client set no ``output_cap``, the configured one, the model's own limit or what the accounts
+    afford is put on the request, whichever is least: the only way that a hold can cover the answer.
     An unpriced or free call holds nothing and needs no cap.
 
     Raises InsufficientCreditsError, or StoreError if the store fails and ``on_store_failure`` is ``deny``
@@ -64,7 +64,7 @@ async def hold_worst_case(
         for tries_left in reversed(range(_TRIES)):  # another call may take what this one was about to
             amount = worst(cap)
             try:
-                balance = await store.hold(hold_id, account, amount, settings.hold_ttl_s)
+                standing = await store.hold(hold_id, payer, amount, settings.hold_ttl_s)
                 break
             except InsufficientCreditsError as short:
                 if price is None or output_cap is not None or not tries_left:
@@ -73,10 +73,10 @@ async def hold_worst_case(
                 if cap < SMALLEST_ANSWER:
                     raise
         capped = output_cap is None and amount > 0
-        return Held(amount, balance.available, cap if capped else None)
+        return Held(amount, standing.balance.available, cap if capped else None)
     except StoreError:
         free = worst(cap) == 0
         if settings.on_store_failure == "deny" and not free:
             raise
         log.exception("farthing: the credit store failed; a call goes on without a hold")
-        return Held(0, 0, cap if output_cap is None and not free else None)
+        return Held(0, 0, cap if output_cap is None and not free else None, known=False)

@@ -96,7 +96,7 @@ def collect(
         unpriced=ledger.unpriced,
         denied=sum(answer.status == 402 for answer in answers),
         balances={
-            user.user: {
+            user.name: {
                 "granted": credits_text(user.granted, rate),
                 "settled": credits_text(user.settled, rate),
                 "held": credits_text(user.held, rate),

@@ -1,6 +1,7 @@
 """The demo, step by step."""
 
 import asyncio
+import itertools
 import json
 import os
 import secrets
@@ -11,6 +12,8 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from farthing import scaffold
 from farthing.credits import Balance, StoreError
@@ -26,6 +29,7 @@ from farthing.ledger.trace import TraceSpan, trace
 from farthing.ledger.trace import render as render_trace
 
 MARKER = "farthing-demo"
+_AGENT_PAUSE_S = 3.0
 
 
 def run(folder: Path, *, once: bool = False, report: Path | None = None) -> int:
@@ -49,7 +53,10 @@ def run(folder: Path, *, once: bool = False, report: Path | None = None) -> int:
             f"   at the list prices of {cloud.fast} and {cloud.strong}, and is labelled (stand-in)."
         )
     try:
-        with Stack(folder, list(keys.values()), cloud=cloud) as stack:
+        with Stack(folder, list(keys.values()), cloud=cloud, departments=workload.DEPARTMENTS) as stack:
+            page = f"{stack.proxy_url}/farthing/"
+            print(f"   Watch a balance fall: {page}\n   sign in as ada   {keys['ada'].secret}")
+            print(f"   or as an admin   {keys['linus'].secret}")
             outcome = _drive(stack, keys, report)
             if not once:
                 _stay_up(stack, keys)
@@ -143,7 +150,13 @@ Where to look next (the stack stays up until Ctrl-C):
   . {folder}/farthing.env; {farthing} balance --config {folder}/farthing.yaml
   . {folder}/farthing.env; {farthing} statement --config {folder}/farthing.yaml --format csv
   the proxy's configuration: {folder}/litellm.yaml, {folder}/farthing.yaml; the logs: {folder}/logs/""")
+    if stack.cloud.stand_in:  # real clouds would be paid for it
+        print("An agent of ada's goes on asking, so that her balance goes on falling on the page.")
     try:
-        threading.Event().wait()
+        with httpx.Client(base_url=stack.proxy_url) as client:
+            for request in itertools.cycle(workload.trickle("ada")):
+                if stack.cloud.stand_in:
+                    workload.send(client, keys["ada"].secret, request)
+                time.sleep(_AGENT_PAUSE_S)
     except KeyboardInterrupt:
         print()

@@ -113,6 +113,7 @@ class Stack:
     keys: Sequence[scaffold.NewKey]
     organisation: str = "Example Ltd"
     cloud: scaffold.Cloud = scaffold.STAND_IN
+    departments: Mapping[str, object] = field(default_factory=dict)
     say: Callable[[str], None] = print
     tier: Part = field(init=False)
     ledger: Part = field(init=False)
@@ -132,6 +133,7 @@ class Stack:
             tier_url=tier_url,
             ledger_url=ledger_url,
             cloud=self.cloud,
+            departments=self.departments,
             replace=True,
         )
         config = self.folder / "farthing.yaml"

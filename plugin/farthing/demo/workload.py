@@ -10,6 +10,8 @@ import httpx
 
 from farthing.scaffold import NewKey, new_secret
 
+DEPARTMENTS = {"research": {"monthly": 20_000}, "marketing": {"when_short": "deny"}}
+"""Budgets: research has one, marketing is refused instead of climbing down."""
 PATHS = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "messages": "/v1/messages"}
 
 EASY_ASKS = [
@@ -71,7 +73,10 @@ def make_keys() -> dict[str, NewKey]:
         ("margaret", "support", "CC-300", 500),
         ("blaise", "marketing", "CC-400", 0),
     ]
-    return {user: NewKey(new_secret(), user, *rest) for user, *rest in people}  # type: ignore[arg-type]
+    return {
+        user: NewKey(new_secret(), user, department, cost_centre, credits, admin=user == "linus")
+        for user, department, cost_centre, credits in people
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,7 @@ def script() -> list[list[Request]]:
         _ask("ada", "chat", EASY_ASKS[0], model="strong")
     )  # a habit that grading would have stopped
     lanes[2] += [_tool_call()]
-    lanes.append(list(_agent_loop("linus")))
+    lanes.append(list(agent("linus")))
     # An empty balance: the cloud tiers refuse, the local tier goes on.
     lanes.append(
         [_ask("blaise", surfaces[i], HARD_ASKS[i]) for i in range(3)]
@@ -135,7 +140,7 @@ def _tool_call() -> Request:
     return _ask("linus", "chat", "What is the weather in Lisbon?", tools=[tool], tool_choice="required")
 
 
-def _agent_loop(user: str, steps: int = 6) -> Iterator[Request]:
+def agent(user: str, steps: int = 6) -> Iterator[Request]:
     """Yield the steps of an agent that reads files with a tool: its history grows with each."""
     tool = {
         "type": "function",
@@ -166,6 +171,12 @@ def _agent_loop(user: str, steps: int = 6) -> Iterator[Request]:
                 "content": f"def part_{step}(rows):\n    return [r for r in rows if r.day == today]\n" * 3,
             },
         ]
+
+
+def trickle(user: str) -> list[Request]:
+    """Return requests that somebody could go on sending: an agent's steps between paid questions."""
+    questions = [_ask(user, "chat", text) for text in (*MIDDLING_ASKS, *HARD_ASKS)]
+    return [request for pair in zip(questions, agent(user, len(questions)), strict=True) for request in pair]
 
 
 def send(client: httpx.Client, secret: str, request: Request) -> Answer:

@@ -5,28 +5,35 @@ import atexit
 import contextlib
 import logging
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from farthing.cost import PriceBook, encoding
-from farthing.credits import CreditStore, open_store
-from farthing.credits.grants import grant_key_ring
-from farthing.credits.recovery import settle_from_outbox
+from farthing.credits import CreditStore, StoreError, open_store
+from farthing.credits.calendar import Calendar
+from farthing.credits.grants import give_what_is_configured
+from farthing.credits.recovery import Recovery
 from farthing.grading.cache import IntentCache, open_cache
 from farthing.grading.check import LearnedCheck
 from farthing.grading.judge import Judge
 from farthing.grading.learned import LearnedGrader
 from farthing.grading.outcomes import FileOutcomes, RetryWatch, ShiftRules
 from farthing.grading.pipeline import Pipeline
+from farthing.proxy.alarms import Alarms
 from farthing.proxy.calls import Calls
 from farthing.proxy.charge_log import ChargeLog
+from farthing.proxy.climb_down import ClimbDown
 from farthing.proxy.climbing import Climber
 from farthing.proxy.comparing import Comparing
+from farthing.proxy.deployments import Deployments
 from farthing.proxy.feedback import Feedback
+from farthing.proxy.holds import Holds
 from farthing.proxy.hooks import Classifier, FarthingHooks
 from farthing.proxy.judging import Judging
+from farthing.proxy.loop_guard import LoopGuard
 from farthing.proxy.meter import Meter
 from farthing.settings import Grading, Settings, load
 from farthing.telemetry import Account
@@ -42,7 +49,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("farthing")
 
 _RETRY_EVERY_S = 1.0
-_RECOVER_EVERY_S, _RECOVER_SINCE_S = 60.0, 600.0
+_RECOVER_EVERY_S = 60.0
+_PRUNE_EVERY_S, _PRUNE_BATCH = 300.0, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +61,12 @@ class Farthing:
     hooks: FarthingHooks
     classifier: Classifier
     meter: Meter
+    calls: Calls
     charge_log: ChargeLog
     store: CreditStore
+    calendar: Calendar
+    alarms: Alarms
+    holds: Holds
     outbox: Outbox
     delivery: Delivery
     tracing: Tracing
@@ -68,9 +80,33 @@ class Farthing:
 
         return KeyRing(self.settings)
 
+    def mount_pages(self) -> None:
+        """Put the balance page into LiteLLM's web application, where this process is its proxy."""
+        proxy_server = sys.modules.get("litellm.proxy.proxy_server")
+        if proxy_server is None:
+            return
+        from farthing.proxy.pages import application, litellm_identity, mount
+
+        identify = litellm_identity(self.settings)
+        mount(proxy_server.app, application(self.settings, self.store, self.calendar, identify))
+
+    async def end_calls(self) -> None:
+        """Settle the calls that nobody waits for any more, such as the SDK's streams left half read.
+
+        They are charged what they were sent, and what is known to have come of them.
+        """
+        for call in self.calls.under_way():
+            await self.meter.abandon(call)
+
     async def close(self, flush_s: float = 5.0) -> None:
-        """Deliver what is pending, for at most ``flush_s`` seconds, and close. What is left stays on disk."""
+        """Deliver what is pending, for at most ``flush_s`` seconds, and close. What is left stays on disk.
+
+        Calls still under way are ended first: see `end_calls`.
+        """
+        await self.end_calls()
         await self.meter.idle()
+        await self.holds.close()
+        await self.alarms.close()
         await self.charge_log.retry()
         await self.delivery.flush(flush_s)
         await self.delivery.close()
@@ -91,10 +127,15 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
     StoreError or OutboxError: a gateway that cannot bill must not start.
     """
     settings = settings or load()
-    store = open_store(settings.credits.store)
+    calendar = Calendar(settings.credits.time_zone)
+    store = open_store(settings.credits.store, calendar=calendar)
     outbox = Outbox(settings.telemetry.outbox, fsync=settings.telemetry.outbox_fsync)
-    _run_now(lambda: grant_key_ring(store, settings))
-    _run_now(lambda: settle_from_outbox(store, outbox))
+    alarms = Alarms(settings)
+    # As long as both know a charge: one that the store has forgotten would be settled twice.
+    look_back_s = min(settings.telemetry.outbox_keep_s, (settings.credits.keep_days - 1) * 86_400)
+    recovery = Recovery(store, outbox, look_back_s, settings.credits.thresholds, alarms.raise_for)
+    _run_now(lambda: give_what_is_configured(store, settings, calendar))
+    _run_now(recovery.run)
     encoding()  # loaded now (0.2 s), not in the first request
     tracing = Tracing(settings.telemetry, instance=outbox.instance)
     atexit.register(tracing.shutdown)
@@ -109,18 +150,24 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
         mirror_gen_ai_cost=settings.telemetry.mirror_gen_ai_cost,
     )
     charge_log = ChargeLog(outbox, spans)
+    prices = PriceBook(settings.cost)
+    holds = Holds(settings, prices, store, charge_log, alarms)
     meter = Meter(
         settings,
         pipeline=_pipeline(settings.grading, cache, outcomes),
-        prices=PriceBook(settings.cost),
-        store=store,
+        prices=prices,
+        holds=holds,
         charge_log=charge_log,
         tracing=tracing,
         metrics=metrics.grades,
         chores=(
             delivery.start,
             _every(_RETRY_EVERY_S, charge_log.retry),
-            _every(_RECOVER_EVERY_S, lambda: settle_from_outbox(store, outbox, since_s=_RECOVER_SINCE_S)),
+            _every(_RETRY_EVERY_S, alarms.post_waiting),
+            _every(_RECOVER_EVERY_S, recovery.run),
+            # Three tries before a lease ends.
+            _every(settings.credits.hold_ttl_s / 4, holds.renew),
+            _every(_PRUNE_EVERY_S, lambda: _prune(store, settings.credits.keep_days)),
         ),
     )
     if meter.prices.price(settings.cost.baseline_model) is None:
@@ -132,9 +179,12 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
     feedback = Feedback(outcomes)
     climber = Climber(settings, meter, calls, LearnedCheck.load(), feedback, _proxy_router)
     comparing = Comparing(settings, meter, calls, feedback, _proxy_router)
-    hooks = FarthingHooks(settings, meter, calls, climber, comparing, sdk_account)
+    deployments = Deployments(settings, prices)
+    loops = LoopGuard(settings, store)
+    hooks = FarthingHooks(settings, meter, calls, climber, comparing, loops, deployments, sdk_account)
     judging = Judging(settings.grading.judge, meter, calls, _proxy_router)
-    classifier = Classifier(settings, meter, calls, judging, sdk_account)
+    climb_down = ClimbDown(settings, prices, store, deployments, _proxy_router)
+    classifier = Classifier(settings, meter, calls, judging, climb_down, sdk_account)
     with contextlib.suppress(RuntimeError):  # no loop yet: the first call starts the chores
         asyncio.get_running_loop()
         meter.start_chores()
@@ -143,8 +193,12 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
         hooks,
         classifier,
         meter,
+        calls,
         charge_log,
         store,
+        calendar,
+        alarms,
+        holds,
         outbox,
         delivery,
         tracing,
@@ -152,6 +206,17 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
         cache,
         outcomes,
     )
+
+
+async def _prune(store: CreditStore, keep_days: float) -> None:
+    before_ms = int((time.time() - keep_days * 86_400) * 1000)
+    try:
+        pruned = _PRUNE_BATCH
+        while pruned:
+            pruned = await store.prune(before_ms, _PRUNE_BATCH)
+            await asyncio.sleep(0)  # requests come between
+    except StoreError:
+        log.exception("farthing: the credit store was not tidied; tried again later")
 
 
 def _open_cache(grading: Grading) -> IntentCache | None:
@@ -200,7 +265,10 @@ def _every(seconds: float, work: Callable[[], Coroutine[Any, Any, Any]]) -> Call
     async def repeat() -> None:
         while True:
             await asyncio.sleep(seconds)
-            await work()
+            try:
+                await work()
+            except Exception:  # the next time may go better
+                log.exception("farthing: a chore failed")
 
     def start() -> None:
         task = running.get("task")

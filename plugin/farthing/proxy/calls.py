@@ -12,9 +12,11 @@ from typing import Any
 from opentelemetry.trace import Span
 
 from farthing.cost import ModelPrice
+from farthing.credits import Payer
 from farthing.grading import Grade
 from farthing.grading.check import Verdict
 from farthing.grading.decision import Decision
+from farthing.proxy.errors import RefusedCallError
 from farthing.proxy.policy import DEFAULT_POLICY, Policy
 from farthing.telemetry import Account, Charge
 from farthing.telemetry.charge import ChargeKind
@@ -78,6 +80,8 @@ class Call:
     payload: Mapping[str, Any]
     session_id: str = ""
     session_step: int = 1
+    session_named: bool = False
+    """True if the client named the session: one that names itself may be many that began alike."""
     wants_usage: bool = True
     """False if the client streams chat without asking for usage: then the usage chunk is ours alone."""
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -89,7 +93,7 @@ class Call:
     attempt: Attempt | None = None
     failed_tier: str = ""
     """The tier of the last attempt that failed: the next charge's ``climbed_from``."""
-    refusal: str = ""
+    refusal: RefusedCallError | None = None
     """What the client was told if an attempt was refused for want of credits."""
     parent: "Call | None" = None
     """The call on whose behalf this one is made: its trace is shared, its attempts are its own."""
@@ -97,6 +101,14 @@ class Call:
     """The call that answered in place of this one."""
     closed: bool = False
     opened_ns: int = field(default_factory=time.time_ns)
+
+    climbed_down_from: str = ""
+    """The tier that the grade asked for, if the balance was too short for it."""
+
+    @property
+    def payer(self) -> Payer:
+        """Who pays: the account, and the session it pays for."""
+        return Payer(self.account, self.session_id)
 
     @property
     def grade(self) -> Grade | None:
@@ -126,6 +138,7 @@ class Call:
             payload,
             self.session_id,
             self.session_step,
+            self.session_named,
             policy=self.policy,
             kind=kind,
             routed=answers and self.routed,
@@ -166,6 +179,10 @@ class Calls:
                 del self._calls[token]
         # The next scan waits until as many again have come: a scan is paid for by the calls between.
         self._limit = max(2 * _KEEP, len(self._calls) + _KEEP)
+
+    def under_way(self) -> list[Call]:
+        """Return the calls with an attempt that has not ended."""
+        return [call for call in self._calls.values() if call.attempt and not call.attempt.ended]
 
     def of(self, data: Mapping[str, Any]) -> Call | None:
         """Return the call that a hook's request data or log record belongs to, or None."""

@@ -58,6 +58,7 @@ class Climber:
         return (
             attempt is not None
             and call.routed
+            and not call.climbed_down_from  # the balance is short for better
             and call.surface in ROUTER_METHODS
             and self._settings.grading.mode == "route"
             and self._settings.grading.check.climb

@@ -4,6 +4,7 @@ LiteLLM forwards much that a client sends. Whatever could change the model, the 
 fees after the hold was taken is refused here, with a reason.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -33,6 +34,7 @@ def check(data: Mapping[str, Any], key: Key | None, *, allow_unpriced: bool) -> 
         raise _malformed("model", "must name one model")
     if key is not None and model is not None and "*" not in key.models and model not in key.models:
         raise _closed(f"This key may not call {model!r}; it may call {', '.join(key.models)}.")
+    _check_numbers((data.get("proxy_server_request") or {}).get("body") or data)
     for body in _bodies(data):
         _check_body(body)
         if not allow_unpriced:
@@ -47,6 +49,19 @@ def _bodies(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _mappings(items: Any) -> list[Mapping[str, Any]]:
     return [item for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
+
+
+def _check_numbers(body: Any) -> None:
+    """Refuse NaN and Infinity, which are no JSON: sent on, they fail as a fault of the provider's."""
+    rest = [body]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, dict):
+            rest.extend(value.values())
+        elif isinstance(value, list):
+            rest.extend(value)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise RefusedCallError(400, "invalid_request_error", f"{value} is not a number in JSON.")
 
 
 def _check_body(body: Mapping[str, Any]) -> None:

@@ -10,10 +10,18 @@ class RefusedCallError(Exception):
     """
 
     def __init__(
-        self, status_code: int, kind: str, message: str, headers: dict[str, str] | None = None
+        self,
+        status_code: int,
+        kind: str,
+        message: str,
+        headers: dict[str, str] | None = None,
+        *,
+        client_status: int = 0,
     ) -> None:
+        """``client_status``: what the client is to get instead, where LiteLLM must not see that status."""
         super().__init__(message)
         self.status_code = status_code
+        self.client_status = client_status or status_code
         self.message = message
         self.type = kind
         self.param = None
@@ -23,6 +31,21 @@ class RefusedCallError(Exception):
 def credits_exhausted(message: str, headers: dict[str, str]) -> RefusedCallError:
     """Return the 402 for a balance that cannot pay for a call."""
     return RefusedCallError(402, "insufficient_quota", message, headers)
+
+
+_SESSION_LIMIT = "session_limit_reached"
+_NO_USE = {"x-should-retry": "false"}
+"""Clients of OpenAI and Anthropic would try a 429 again by themselves, to no avail."""
+
+
+def session_exhausted(message: str, headers: dict[str, str]) -> RefusedCallError:
+    """Return the 402, to the client a 429, for a session whose cap cannot pay for a call."""
+    return RefusedCallError(402, _SESSION_LIMIT, message, headers | _NO_USE, client_status=429)
+
+
+def loop_stopped(message: str) -> RefusedCallError:
+    """Return the 429 for a session that has reached a cap. Only for before a model is chosen: see above."""
+    return RefusedCallError(429, _SESSION_LIMIT, message, dict(_NO_USE))
 
 
 def cannot_meter(message: str) -> RefusedCallError:

@@ -13,12 +13,15 @@ from litellm.integrations.custom_logger import CustomLogger
 from farthing.proxy import door, told
 from farthing.proxy.accounts import account_of, ring_key
 from farthing.proxy.bounds import caps_of
-from farthing.proxy.calls import Attempt, Call, Calls, Deployment
+from farthing.proxy.calls import Attempt, Call, Calls
+from farthing.proxy.climb_down import ClimbDown
 from farthing.proxy.climbing import Climber, from_cache
 from farthing.proxy.comparing import Comparing
+from farthing.proxy.deployments import Deployments
 from farthing.proxy.errors import RefusedCallError, credits_exhausted
 from farthing.proxy.gates import guarded
 from farthing.proxy.judging import Judging
+from farthing.proxy.loop_guard import LoopGuard
 from farthing.proxy.meter import Meter
 from farthing.proxy.policy import TIER_OF, policy_of
 from farthing.proxy.usage import answer_text, field, usage_of
@@ -52,10 +55,14 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         calls: Calls,
         climber: Climber,
         comparing: Comparing,
+        loops: LoopGuard,
+        deployments: Deployments,
         sdk_account: Account | None = None,
     ) -> None:
         super().__init__()
         self._settings = settings
+        self._loops = loops
+        self._deployments = deployments
         self._meter = meter
         self._calls = calls
         self._climber = climber
@@ -67,18 +74,25 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
     async def async_pre_call_hook(
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: str
     ) -> dict[str, Any]:
-        """Open the call: who pays, in whose trace."""
+        """Open the call: who pays, in whose trace, and whether its session may go on."""
         key = ring_key(user_api_key_dict, self._settings)
         door.check(data, key, allow_unpriced=self._settings.cost.on_unpriced == "allow")
         account = account_of(user_api_key_dict, self._settings)
         headers = (data.get("proxy_server_request") or {}).get("headers") or {}
         policy = policy_of(account, key, self._settings)
-        call = self._meter.open(account, policy, SURFACES.get(call_type, call_type), data, headers)
+        surface = SURFACES.get(call_type, call_type)
+        previous = _own_id(data.get("previous_response_id"))
+        call = self._meter.open(account, policy, surface, data, headers, previous)
         options = data.get("stream_options")
         # LiteLLM asks for usage by itself, too, and then takes the usage chunk away from the client.
         asked = isinstance(options, Mapping) and bool(options.get("include_usage"))
         call.wants_usage = asked and not data.get("_litellm_strip_stream_usage")
         self._calls.add(call, data)
+        try:
+            await self._loops.admit(call, data)
+        except BaseException as error:
+            self._meter.close(call, getattr(error, "type", type(error).__name__))
+            raise
         return data
 
     # Each attempt at a model (proxy and SDK)
@@ -93,7 +107,7 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
             kwargs.pop(name, None)  # of another surface: the provider may obey it or not
         call = self._calls.of(kwargs) or self._open_internal(kwargs, kind)
         try:
-            cap = await self._meter.begin(call, kind, self._deployment(kwargs), kwargs)
+            cap = await self._meter.begin(call, kind, self._deployments.of_attempt(kwargs), kwargs)
         except RefusedCallError:
             raise
         except Exception:
@@ -146,6 +160,7 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
                 await self._settle(data, response)
         if call is None:
             return response
+        self._remember(call, response)
         if call.climbed_to:
             return response  # the better answer, on its way through the guardrails
         better = await self._climber.better(call, data, response)
@@ -182,6 +197,7 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         try:
             async with aclosing(stream) as items:
                 async for item in items:
+                    self._remember(call, field(item, "response"))
                     yield item
         finally:
             self._meter.close(call)
@@ -204,13 +220,21 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         if attempt:
             await self._meter.fail(call, attempt, type(original_exception).__name__)
         self._meter.close(call, type(original_exception).__name__)
-        if not call.refusal or isinstance(original_exception, RefusedCallError):
+        refused = call.refusal
+        if refused is None:
             return None
+        message, own = refused.message, isinstance(original_exception, RefusedCallError)
+        if own and refused.client_status == refused.status_code:
+            return None
+        if own:  # the Messages API answers with the error itself, whatever is returned here
+            original_exception.status_code = refused.client_status  # type: ignore[attr-defined]
+        if not own:
+            message = f"The {call.failed_tier} tier is down. {message}"
         from fastapi import HTTPException  # the proxy has it, the SDK need not
 
-        refused = HTTPException(402, f"The {call.failed_tier} tier is down. {call.refusal}")
-        refused.type = "insufficient_quota"  # type: ignore[attr-defined]  # read by LiteLLM
-        return refused
+        error = HTTPException(refused.client_status, message, headers=refused.headers)
+        error.type = refused.type  # type: ignore[attr-defined]  # read by LiteLLM
+        return error
 
     # LiteLLM's log event: a safety net (it may drop them) and the SDK's end of a stream
 
@@ -222,6 +246,11 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
             await self._settle(kwargs, response_obj)
 
     # Translation
+
+    def _remember(self, call: Call, response: Any) -> None:
+        """Note which session a stored response belongs to, for the call that goes on from it."""
+        if call.surface == "responses" and response is not None:
+            self._meter.sessions.remember(call.account, _own_id(field(response, "id")), call.session_id)
 
     def _under_way(self, data: Mapping[str, Any]) -> tuple[Call | None, Attempt | None]:
         call = self._calls.of(data)
@@ -249,26 +278,20 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         self._calls.add(call, kwargs)
         return call
 
-    def _deployment(self, kwargs: Mapping[str, Any]) -> Deployment:
-        buckets = [kwargs.get(name) or {} for name in ("litellm_metadata", "metadata")]
-        metadata = next((bucket for bucket in buckets if "deployment_model_name" in bucket), {})
-        info: Mapping[str, Any] = kwargs.get("model_info") or metadata.get("model_info") or {}
-        full = str(kwargs.get("model") or "")
-        prefix, _, bare = full.partition("/")
-        provider = str(kwargs.get("custom_llm_provider") or (prefix if bare else ""))
-        name = str(info.get("base_model") or bare or full)
-        stand_in = info.get("stand_in") is True
-        group = str(metadata.get("deployment_model_name") or full)
-        return Deployment(
-            id=str(info.get("id") or full),
-            tier=self._settings.tiers.of_group(group),
-            model=name.removeprefix(f"{provider}/"),
-            provider="stand-in" if stand_in else provider,
-            stand_in=stand_in,
-            price=self._meter.prices.price(
-                name, info, provider=provider, service_tier=str(kwargs.get("service_tier") or "")
-            ),
-        )
+
+def _own_id(response_id: Any) -> str:
+    """Return the id of a stored response as it is before LiteLLM encrypts it for its client.
+
+    Whether a hook sees one or the other depends on the order of LiteLLM's own hooks.
+    """
+    if not isinstance(response_id, str) or not response_id:
+        return ""
+    try:
+        from litellm.proxy.hooks.responses_id_security import ResponsesIDSecurity
+
+        return str(ResponsesIDSecurity()._decrypt_response_id(response_id)[0])
+    except Exception:  # another LiteLLM, or no proxy: then the call is in a session of its own
+        return response_id
 
 
 async def _through_the_hooks(data: dict[str, Any], user_api_key_dict: Any, response: Any) -> Any:
@@ -289,9 +312,11 @@ class Classifier:
         meter: Meter,
         calls: Calls,
         judging: Judging,
+        climb_down: ClimbDown,
         sdk_account: Account | None = None,
     ) -> None:
         self._settings = settings
+        self._climb_down = climb_down
         self._meter = meter
         self._calls = calls
         self._judging = judging
@@ -312,6 +337,9 @@ class Classifier:
         else:
             call.routed = True
             decision = await self._meter.grade(call, self._judging.ask_for(call))
+        tier = TIER_OF[decision.grade.grade]
         if self._settings.grading.mode == "shadow":
-            return ROUTER_TIERS[policy.within_ceiling(self._settings.grading.shadow_tier)]
-        return ROUTER_TIERS[TIER_OF[decision.grade.grade]]
+            tier = policy.within_ceiling(self._settings.grading.shadow_tier)
+        if call is not None:
+            tier = await self._climb_down.tier_for(call, tier)
+        return ROUTER_TIERS[tier]

@@ -15,8 +15,8 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode
 
 from farthing import grading
 from farthing.cost import PriceBook, has_hidden_input, input_upper_bound_async
-from farthing.credits import CreditStore, InsufficientCreditsError, StoreError
-from farthing.credits.holding import Held, hold_worst_case
+from farthing.credits import InsufficientCreditsError, StoreError
+from farthing.credits.holding import Held
 from farthing.grading import Grade
 from farthing.grading.decision import Decision
 from farthing.grading.judge import Ask
@@ -26,8 +26,9 @@ from farthing.proxy import bounds, errors, told
 from farthing.proxy.calls import Attempt, Call, Deployment
 from farthing.proxy.charge_log import ChargeLog
 from farthing.proxy.charging import charge_of, counted_usage
+from farthing.proxy.holds import Holds, LocalShareError
 from farthing.proxy.policy import Policy
-from farthing.proxy.sessions import session_of
+from farthing.proxy.sessions import SessionBook, is_named
 from farthing.settings import Settings
 from farthing.telemetry import Account, Charge, Usage
 from farthing.telemetry import attributes as attr
@@ -54,7 +55,7 @@ class Meter:
         *,
         pipeline: Pipeline,
         prices: PriceBook,
-        store: CreditStore,
+        holds: Holds,
         charge_log: ChargeLog,
         tracing: Tracing,
         metrics: GradeMetrics,
@@ -63,12 +64,13 @@ class Meter:
         self._settings = settings
         self._pipeline = pipeline
         self.prices = prices
-        self._store = store
+        self._holds = holds
         self._charge_log = charge_log
         self._tracer = tracing.tracer
         self._metrics = metrics
         self._chores = chores
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.sessions = SessionBook()
 
     def start_chores(self) -> None:
         """Start what runs in the background on the running loop. Cheap to repeat."""
@@ -89,10 +91,14 @@ class Meter:
         surface: str,
         payload: Mapping[str, Any],
         headers: Mapping[str, str],
+        previous: str = "",
     ) -> Call:
-        """Start a call's trace (inside the caller's, if a ``traceparent`` came along) and its session."""
+        """Start a call's trace (inside the caller's, if a ``traceparent`` came along) and its session.
+
+        ``previous`` is the provider's id of the stored response that it goes on from.
+        """
         self.start_chores()
-        session_id, step = session_of(account, payload, headers)
+        session_id, step = self.sessions.session_of(account, payload, headers, previous)
         span = self._tracer.start_span(
             f"farthing {surface}",
             context=extract(headers),
@@ -107,7 +113,8 @@ class Meter:
                 attr.SESSION_STEP: step,
             },
         )
-        return Call(account, surface, span, payload, session_id, step, policy=policy)
+        named = is_named(payload, headers)
+        return Call(account, surface, span, payload, session_id, step, named, policy=policy)
 
     def close(self, call: Call, error: str = "") -> None:
         """End a call and its trace, once. A call made on another's behalf shares its trace, which goes on."""
@@ -222,27 +229,14 @@ class Meter:
     ) -> Held:
         span = self._tracer.start_span("farthing hold", context=set_span_in_context(call.span))
         try:
-            if not self._charge_log.ready and not bounds.is_free(deployment):
-                raise StoreError("charges cannot be written")
-            held = await hold_worst_case(
-                self._store,
-                self.prices,
-                self._settings.credits,
-                attempt_id,
-                call.account,
-                deployment.price,
-                input_tokens=input_tokens,
-                output_cap=bounds.output_cap(call_type, payload),
-                answers=bounds.answers(payload),
-            )
-        except (InsufficientCreditsError, StoreError) as error:
+            held = await self._holds.take(call, attempt_id, call_type, deployment, payload, input_tokens)
+        except (InsufficientCreditsError, StoreError, LocalShareError) as error:
             span.set_status(Status(StatusCode.ERROR, type(error).__name__))
             call.span.add_event(
                 "farthing.call.refused", {attr.ERROR_TYPE: type(error).__name__, attr.TIER: deployment.tier}
             )
-            refused = told.refusal(call, deployment, error, self._settings)
-            call.refusal = refused.message
-            raise refused from None
+            call.refusal = told.refusal(call, deployment, error, self._settings)
+            raise call.refusal from None
         else:
             span.set_attributes({attr.CREDITS_HELD: usd_text(held.amount), attr.TIER: deployment.tier})
             return held
@@ -283,10 +277,7 @@ class Meter:
             if attempt.ended:
                 return
             attempt.ended = True
-            try:
-                await self._store.release(attempt.id)
-            except StoreError:
-                log.exception("farthing: a hold was not released; it expires by itself")
+            await self._holds.release(attempt)
 
     async def settle(
         self, call: Call, attempt: Attempt, usage: Usage | None, outcome: Outcome = "ok"
@@ -311,6 +302,7 @@ class Meter:
             if attempt.ended:
                 return attempt.charge
             attempt.ended = True
+            self._holds.forget(attempt)
             span = self._tracer.start_span("farthing settle", context=set_span_in_context(call.span))
             estimated = usage is None
             if usage is None:
@@ -328,12 +320,7 @@ class Meter:
             )
             # The charge is on disk before the credits move: a crash in between is mended from the outbox.
             await self._charge_log.write(charge, call.span.get_span_context())
-            try:
-                balance = await self._store.settle(attempt.id, call.account, charge.settled)
-                attempt.available = balance.available
-            except StoreError as error:
-                log.exception("farthing: a charge is not settled yet; it will be, from the outbox")
-                call.span.add_event("farthing.settle.delayed", {attr.ERROR_TYPE: type(error).__name__})
+            await self._holds.settle(call, attempt, charge)
             attempt.charge = charge
             attempt.answered.clear()
             # Not the charge's id: a span that carries it is a charge, and there is one of each.

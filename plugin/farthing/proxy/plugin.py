@@ -6,6 +6,7 @@ Importing it reads farthing.yaml; a wrong file stops the proxy's start with the 
 from farthing.proxy.assembly import assemble
 
 _farthing = assemble()
+_farthing.mount_pages()
 
 hooks = _farthing.hooks
 classifier = _farthing.classifier

@@ -1,4 +1,4 @@
-"""What a key and its department set about grading: the dial, a floor and a ceiling, whose memory counts."""
+"""What a key and its department set: the dial, a floor and a ceiling, whose memory counts, how it is told."""
 
 from dataclasses import dataclass, replace
 
@@ -19,6 +19,7 @@ class Policy:
     floor: GradeName = "LOW"
     ceiling: GradeName = "HIGH"
     check_streams: bool = True
+    stream_receipt: bool = False
     scope: str = ""
 
     def bounded(self, grade: Grade) -> Grade:
@@ -55,4 +56,10 @@ def policy_of(account: Account, key: Key | None, settings: Settings) -> Policy:
     policy = Policy(quality=settings.grading.quality_of(account.department), scope="\0".join(shares))
     if key is None:
         return policy
-    return replace(policy, floor=key.floor, ceiling=key.ceiling, check_streams=key.check_streams)
+    return replace(
+        policy,
+        floor=key.floor,
+        ceiling=key.ceiling,
+        check_streams=key.check_streams,
+        stream_receipt=key.stream_receipt,
+    )

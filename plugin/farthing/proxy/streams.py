@@ -1,7 +1,7 @@
 """Streams of the three API surfaces: watched as they pass, settled before their last event goes out.
 
-Each wrapper yields what it was given. Only the tail is held back, so no token waits: it leaves with the
-settled figures in a ``farthing`` field.
+Each wrapper yields what it was given. Only the tail is held back, so no token waits: it leaves when the call
+is settled, for keys with ``stream_receipt`` with the settled figures in a ``farthing`` field.
 """
 
 import json
@@ -47,13 +47,14 @@ class _Watch:
         if text and self.call.attempt:
             self.call.attempt.answered.append(text)
 
-    async def settle(self, usage: Usage | None) -> dict[str, str]:
+    async def settle(self, usage: Usage | None) -> dict[str, str] | None:
+        """Settle; return the receipt for the last event, if the key asks for one."""
         attempt = self.call.attempt
         if attempt:
             # Settled already, perhaps by a hook that is not done yet: then this waits for its charge.
             outcome = self.observer.outcome() if self.observer else "ok"
             await self.meter.settle(self.call, attempt, usage, outcome)
-        return told.receipt(self.call, self.settings)
+        return told.receipt(self.call, self.settings) if self.call.policy.stream_receipt else None
 
     async def cut(self) -> None:
         if self.call.attempt:
@@ -104,7 +105,7 @@ async def _chat(watch: _Watch, stream: AsyncIterator[Any]) -> AsyncGenerator[Any
             tail.clear()
             yield chunk
     receipt = await watch.settle(usage)
-    if tail:
+    if tail and receipt:
         tail[-1].farthing = receipt
         if getattr(tail[-1], "provider_specific_fields", None) is None:
             # Without it LiteLLM writes plain chunks by a short cut that leaves out fields it does not know.
@@ -118,7 +119,8 @@ async def _responses(watch: _Watch, stream: AsyncIterator[Any]) -> AsyncGenerato
         if _kind(event) in _RESPONSES_END:
             if watch.observer:
                 watch.observer.see(event)
-            event.farthing = await watch.settle(usage_of(event))
+            if receipt := await watch.settle(usage_of(event)):
+                event.farthing = receipt
         else:
             watch.see(event)
         yield event
@@ -149,8 +151,10 @@ async def _messages(watch: _Watch, stream: AsyncIterator[Any]) -> AsyncGenerator
                     # message_delta repeats and completes the counts of message_start.
                     seen.update({name: n for name, n in usage.items() if isinstance(n, int) and n})
             if event.get("type") == "message_stop":
-                event["farthing"] = await watch.settle(usage_of({"usage": seen}) if seen else None)
-                frame = b"event: message_stop\ndata: " + json.dumps(event).encode()
+                receipt = await watch.settle(usage_of({"usage": seen}) if seen else None)
+                if receipt:
+                    event["farthing"] = receipt
+                    frame = b"event: message_stop\ndata: " + json.dumps(event).encode()
             yield frame + b"\n\n"
     if buffer.strip():
         yield buffer

@@ -6,7 +6,8 @@ Credits for holds and balances, exact USD for the cost.
 from farthing.credits import InsufficientCreditsError
 from farthing.money import credits_text, usd_text
 from farthing.proxy.calls import Call, Deployment
-from farthing.proxy.errors import RefusedCallError, credits_exhausted
+from farthing.proxy.errors import RefusedCallError, credits_exhausted, session_exhausted
+from farthing.proxy.holds import LocalShareError
 from farthing.settings import Settings
 
 
@@ -37,9 +38,18 @@ def receipt(call: Call, settings: Settings) -> dict[str, str]:
 
 
 def refusal(call: Call, deployment: Deployment, error: Exception, settings: Settings) -> RefusedCallError:
-    """Return the 402 for a hold that was not granted: the balance is short, or cannot be read."""
+    """Return the 402 for a hold that was not granted: credits are short, or cannot be read.
+
+    Where it is the session's own cap that is reached, the client gets a 429.
+    """
     local = f"the {settings.tiers.local!r} model"
     facts = _choice(call, deployment)
+    if isinstance(error, LocalShareError):
+        return credits_exhausted(
+            f"{call.account.user} has no credits left, and the local tier's time for empty balances is used "
+            "up just now. Try again in a minute, or ask for more credits.",
+            facts,
+        )
     if not isinstance(error, InsufficientCreditsError):
         return credits_exhausted(
             "Spending cannot be recorded just now, so calls that cost money are refused. "
@@ -47,15 +57,30 @@ def refusal(call: Call, deployment: Deployment, error: Exception, settings: Sett
             facts,
         )
     rate = settings.credits.nano_per_credit
-    left = credits_text(error.available, rate)
+    asked, left = credits_text(error.asked, rate), credits_text(error.available, rate)
+    kind, _, name = error.standing.short.partition(":")
+    who = {
+        "organisation": "the organisation",
+        "department": f"the department {name}",
+        "user": name,
+        "key": "this key",
+        "session": "this session",
+    }[kind]
+    facts["x-farthing-balance"] = credits_text(error.standing.balance.available, rate)
+    message = f"this call to {deployment.label} may cost up to {asked} credits and {who} has {left} left."
+    if kind == "session":
+        return session_exhausted(
+            f"This session has reached its cap on credits: {message} Lower max_tokens, call {local}, or have "
+            "an admin raise its cap at /farthing/ (or loops.credits in farthing.yaml).",
+            facts,
+        )
     return credits_exhausted(
-        f"Not enough credits: this call to {deployment.label} may cost up to "
-        f"{credits_text(error.asked, rate)} credits and {call.account.user} has {left}. "
-        f"Lower max_tokens, ask for more credits, or call {local}.",
-        facts | {"x-farthing-balance": left},
+        f"Not enough credits: {message} Lower max_tokens, ask for more credits, or call {local}.", facts
     )
 
 
 def _choice(call: Call, deployment: Deployment) -> dict[str, str]:
     facts = {"x-farthing-tier": deployment.tier, "x-farthing-model": deployment.label}
+    if call.climbed_down_from:
+        facts["x-farthing-climbed-down-from"] = call.climbed_down_from
     return facts | ({"x-farthing-grade": call.grade.grade} if call.grade else {})

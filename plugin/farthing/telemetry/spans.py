@@ -158,26 +158,37 @@ class ChargeSpans:
         return FinishedSpan(payload, f"{context.trace_id:032x}", f"{context.span_id:016x}")
 
 
-def payer_of(payload: bytes) -> tuple[Account, int]:
-    """Read who pays, and how much (nano-dollars), back from the bytes of a charge span.
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """What settling needs to know of a charge, read back from its span. ``amount`` is nano-dollars."""
 
-    Raises ValueError if they hold no charge.
-    """
+    account: Account
+    session_id: str
+    amount: int
+    tier: str
+    model: str
+    grade: str
+    kind: str
+
+
+def paid_of(payload: bytes) -> Paid:
+    """Read who paid, and how much, from the bytes of a charge span. Raises ValueError if they hold none."""
     request = ExportTraceServiceRequest.FromString(payload)
     for resource in request.resource_spans:
         for scope in resource.scope_spans:
             for span in scope.spans:
                 found = {pair.key: pair.value.string_value for pair in span.attributes}
                 if a.CHARGE_ID in found:
-                    return (
-                        Account(
-                            found.get(a.ACCOUNT_KEY_HASH, ""),
-                            found.get(a.ACCOUNT_USER, ""),
-                            found.get(a.ACCOUNT_DEPARTMENT, ""),
-                            found.get(a.ACCOUNT_COST_CENTRE, ""),
-                        ),
-                        nano_from_usd(found[a.CREDITS_SETTLED]),
+                    account = Account(
+                        found.get(a.ACCOUNT_KEY_HASH, ""),
+                        found.get(a.ACCOUNT_USER, ""),
+                        found.get(a.ACCOUNT_DEPARTMENT, ""),
+                        found.get(a.ACCOUNT_COST_CENTRE, ""),
                     )
+                    amount = nano_from_usd(found[a.CREDITS_SETTLED])
+                    names = (a.TIER, a.RESPONSE_MODEL, a.GRADE, a.CHARGE_KIND)
+                    tier, model, grade, kind = (found.get(name, "") for name in names)
+                    return Paid(account, found.get(a.SESSION_ID, ""), amount, tier, model, grade, kind)
     raise ValueError("not a charge span")
 
 
