@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import getpass
 import os
+import re
 import sys
 import time
 import uuid
@@ -95,9 +96,16 @@ def check(arguments: argparse.Namespace) -> None:
         f"farthing.yaml is well formed: {len(loaded.keys)} keys of {len({key.user for key in loaded.keys})} "
         f"users in {len(departments)} departments ({', '.join(departments)}).\n"
         f"Grading: mode {grading.mode}, quality {grading.quality}, judge {grading.judge.when}\n"
-        f"Credits: {loaded.credits.store}\nCharges: {loaded.telemetry.outbox} → "
+        f"Credits: {_without_password(loaded.credits.store)}\nCharges: {loaded.telemetry.outbox} → "
         f"{loaded.telemetry.otlp_endpoint}\nLedger: {loaded.ledger.url}, database {loaded.ledger.database}"
     )
+    named = {*loaded.credits.departments, *loaded.loops.departments, *grading.departments}
+    if unused := sorted(named - set(departments)):
+        print(f"No key here is of {', '.join(unused)}: what is set for it concerns LiteLLM's own keys alone.")
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"//[^@/]*@", "//…@", url)
 
 
 def show_settings(arguments: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from farthing import cli
 from farthing.settings import SettingsError, load
 
 GOOD = "keys:\n- {sha256: '" + "a" * 64 + "', user: ada, department: research, credits: 0.1}\n"
@@ -83,3 +84,15 @@ def test_paths_are_relative_to_the_file_and_secrets_come_from_the_environment(tm
     assert loaded.ledger.password == "s3cret"
     assert loaded.telemetry.outbox == tmp_path / ".farthing/outbox.db"
     assert loaded.credits.store == f"sqlite:///{tmp_path}/.farthing/credits.db"
+
+
+def test_check_names_departments_that_nobody_is_of_and_hides_passwords(tmp_path, capsys):
+    file = tmp_path / "farthing.yaml"
+    file.write_text(
+        GOOD + "credits: {store: 'redis://:secret@127.0.0.1/0', departments: {reserch: {monthly: 5}}}\n"
+    )
+    assert cli.main(["check", "--config", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "No key here is of reserch" in said
+    assert "Credits: redis://…@127.0.0.1/0" in said
+    assert "secret" not in said

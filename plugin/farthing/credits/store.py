@@ -10,7 +10,7 @@ one that is settled, and call for nothing.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -89,6 +89,11 @@ class Balance:
     def available(self) -> int:
         """What a new hold may take, where the account is limited."""
         return self.granted - self.expired - self.settled - self.held
+
+
+def shown_in_order(found: Iterable[Balance]) -> list[Balance]:
+    """Return balances from the root of the tree, then by department and name."""
+    return sorted(found, key=lambda one: (KINDS.index(one.kind), one.department, one.name))
 
 
 def balance_of(state: State) -> Balance:
@@ -243,6 +248,8 @@ class InsufficientCreditsError(Exception):
         return self.standing.available
 
 
+KINDS = ("organisation", "department", "user", "key")
+"""The kinds of accounts, in the order in which they are shown."""
 UNCAPPED = 10**9
 """The steps an admin gives a run to lift its cap: None would leave it to the settings."""
 MARKS = 24
@@ -454,3 +461,25 @@ def check_id(event_id: str) -> None:
     """Raise ValueError if a grant or hold id is empty or no text."""
     if not isinstance(event_id, str) or not event_id:
         raise ValueError(f"id {event_id!r} must be text that is not empty")
+
+
+def check_amounts(*amounts: int | None) -> None:
+    """Raise ValueError unless each is an amount, or None."""
+    for amount in amounts:
+        if amount is not None:
+            check_amount(amount)
+
+
+def check_account(account: str) -> None:
+    """Raise ValueError unless ``account`` is an account's id, such as ``user:ada``."""
+    check_id(account)
+    kind, _, name = account.partition(":")
+    if kind not in KINDS or (kind in ("user", "key") and not name) or (kind == "organisation" and name):
+        raise ValueError(f"{account!r} is not an account's id, such as user:ada")
+
+
+def lease_ms(ttl_s: float) -> int:
+    """Return a lease in milliseconds. Raises ValueError unless it is a positive number of seconds."""
+    if not 0 < ttl_s < 10**9:
+        raise ValueError(f"ttl_s {ttl_s!r} must be a positive number of seconds")
+    return max(1, int(ttl_s * 1000))

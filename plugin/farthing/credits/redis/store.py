@@ -37,13 +37,16 @@ from farthing.credits.store import (
     Settlement,
     Spending,
     Standing,
+    check_account,
     check_amount,
+    check_amounts,
     check_id,
+    lease_ms,
+    shown_in_order,
 )
 
 _PAGE = 1000
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_KINDS = ("organisation", "department", "user", "key")
 
 
 class RedisCreditStore:
@@ -83,7 +86,7 @@ class RedisCreditStore:
     ) -> Balance:
         """See `CreditStore.grant`."""
         _check_grant(grant_id, expires_ms)
-        _check_account(account)
+        check_account(account)
         check_amount(amount)
         expires = _maybe(expires_ms)
         step = ("grant", account, department, user, actor, reason, grant_id, amount, expires)
@@ -111,14 +114,14 @@ class RedisCreditStore:
         actor: str = "farthing.yaml",
     ) -> Balance:
         """See `CreditStore.plan`."""
-        _check_account(account)
-        _check_amounts(monthly, roll_over)
+        check_account(account)
+        check_amounts(monthly, roll_over)
         step = ("plan", account, department, user, actor, "", _maybe(monthly), _maybe(roll_over))
         return replies.balance((await self._step(*step))[0])
 
     async def unlimit(self, account: str, *, actor: str = "farthing.yaml") -> None:
         """See `CreditStore.unlimit`."""
-        _check_account(account)
+        check_account(account)
         if account.startswith("user:"):
             raise ValueError(f"{account!r}: a user always has a limit")
         await self._step("unlimit", account)
@@ -131,7 +134,7 @@ class RedisCreditStore:
         check_id(payer.account.user)
         check_amount(amount)
         now = self._now()
-        step = (*_payer(payer), hold_id, amount, _lease_ends(now, ttl_s))
+        step = (*_payer(payer), hold_id, amount, now.ms + lease_ms(ttl_s))
         tag, found = await self._connection.run(script("hold"), now, *step)
         if tag == b"other":
             raise _others(hold_id, found, payer)
@@ -143,7 +146,7 @@ class RedisCreditStore:
     async def renew(self, hold_ids: Sequence[str], ttl_s: float) -> None:
         """See `CreditStore.renew`."""
         now = self._now()
-        ends = _lease_ends(now, ttl_s)
+        ends = now.ms + lease_ms(ttl_s)
         if hold_ids:
             await self._connection.run(script("renew"), now, _encode(list(hold_ids)), ends)
 
@@ -185,7 +188,7 @@ class RedisCreditStore:
         """See `CreditStore.enter`."""
         check_id(payer.account.user)
         check_id(payer.session_id)
-        _check_amounts(caps.steps, caps.cost)
+        check_amounts(caps.steps, caps.cost)
         run_caps = (str(caps.idle_s * 1000), _maybe(caps.steps), _maybe(caps.cost))
         step = (*_payer(payer), payer.account.key_hash, *run_caps, mark, MARKS)
         return replies.run((await self._step("enter", *step))[0])
@@ -195,7 +198,7 @@ class RedisCreditStore:
     ) -> Run | None:
         """See `CreditStore.cap_run`."""
         check_id(session_id)
-        _check_amounts(steps, cost)
+        check_amounts(steps, cost)
         return _run(await self._step("cap_run", session_id, _maybe(steps), _maybe(cost), actor, reason))
 
     async def stop_run(self, session_id: str, *, actor: str, reason: str = "") -> Run | None:
@@ -241,7 +244,7 @@ class RedisCreditStore:
                 found += map(
                     replies.balance, (await self._step("balances", _encode(wanted[at : at + _PAGE])))[0]
                 )
-        return sorted(found, key=lambda one: (_KINDS.index(one.kind), one.department, one.name))
+        return shown_in_order(found)
 
     async def calls(self, user: str, limit: int = 20) -> list[SettledCall]:
         """See `CreditStore.calls`. Redis knows the latest 100 of each user."""
@@ -295,25 +298,12 @@ class RedisCreditStore:
         await self._connection.close()
 
 
-def _check_account(account: str) -> None:
-    check_id(account)
-    kind, _, name = account.partition(":")
-    if kind not in _KINDS or (kind in ("user", "key") and not name) or (kind == "organisation" and name):
-        raise ValueError(f"{account!r} is not an account's id, such as user:ada")
-
-
 def _check_grant(grant_id: str, expires_ms: int | None) -> None:
     check_id(grant_id)
     if grant_id.partition(":")[0] in (MONTHLY, OPENING):
         raise ValueError(f"grant id {grant_id!r} is taken: {MONTHLY!r} and {OPENING!r} are the account's own")
     if expires_ms is not None:
         check_amount(expires_ms)
-
-
-def _check_amounts(*amounts: int | None) -> None:
-    for amount in amounts:
-        if amount is not None:
-            check_amount(amount)
 
 
 def _payer(payer: Payer) -> tuple[str, str, str, str]:
@@ -332,12 +322,6 @@ def _maybe(number: int | None) -> str | int:
 
 def _run(answer: Sequence[Any]) -> Run | None:
     return replies.run(answer[0]) if answer else None
-
-
-def _lease_ends(now: Moment, ttl_s: float) -> int:
-    if not 0 < ttl_s < 10**9:
-        raise ValueError(f"ttl_s {ttl_s!r} must be a positive number of seconds")
-    return now.ms + max(1, int(ttl_s * 1000))
 
 
 def _others(hold_id: str, holder: bytes, payer: Payer) -> ValueError:

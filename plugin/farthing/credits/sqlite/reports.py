@@ -4,7 +4,6 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 from farthing.credits.calendar import Moment
 from farthing.credits.sqlite.accounts import COLUMNS, Book, new_state, rows_of, state_of, today_of
@@ -18,9 +17,8 @@ from farthing.credits.store import (
     Spending,
     Standing,
     balance_of,
+    shown_in_order,
 )
-
-_KINDS: Final = ("organisation", "department", "user", "key")
 
 
 @contextmanager
@@ -56,7 +54,7 @@ def balances(db: sqlite3.Connection, ids: Sequence[str] | None, now: Moment) -> 
         state = state_of(row)
         state.advance(now)
         found.append(balance_of(state))
-    return sorted(found, key=lambda one: (_KINDS.index(one.kind), one.department, one.name))
+    return shown_in_order(found)
 
 
 def calls(db: sqlite3.Connection, user: str, limit: int) -> list[SettledCall]:

@@ -32,8 +32,11 @@ from farthing.credits.store import (
     Settlement,
     Spending,
     Standing,
+    check_account,
     check_amount,
+    check_amounts,
     check_id,
+    lease_ms,
 )
 from farthing.telemetry.sqlite_file import open_file
 
@@ -88,7 +91,7 @@ class SQLiteCreditStore:
     ) -> Balance:
         """See `CreditStore.grant`."""
         check_id(grant_id)
-        _check_account(account)
+        check_account(account)
         check_amount(amount)
         if expires_ms is not None:
             check_amount(expires_ms)
@@ -111,7 +114,7 @@ class SQLiteCreditStore:
         actor: str = "farthing.yaml",
     ) -> Balance:
         """See `CreditStore.plan`."""
-        _check_account(account)
+        check_account(account)
         for amount in (monthly, roll_over):
             if amount is not None:
                 check_amount(amount)
@@ -120,7 +123,7 @@ class SQLiteCreditStore:
 
     async def unlimit(self, account: str, *, actor: str = "farthing.yaml") -> None:
         """See `CreditStore.unlimit`."""
-        _check_account(account)
+        check_account(account)
         if account.startswith("user:"):
             raise ValueError(f"{account}: a user's account always has a limit")
         await self._write(lambda db, now: grants.unlimit(db, account, now))
@@ -132,7 +135,7 @@ class SQLiteCreditStore:
         check_id(hold_id)
         _check_payer(payer)
         check_amount(amount)
-        ttl_ms, spender = _ttl_ms(ttl_s), holds.Spender.of(payer)
+        ttl_ms, spender = lease_ms(ttl_s), holds.Spender.of(payer)
         stands, seen = await self._write(
             lambda db, now: holds.hold(db, hold_id, spender, amount, now, now.ms + ttl_ms)
         )
@@ -142,7 +145,7 @@ class SQLiteCreditStore:
 
     async def renew(self, hold_ids: Sequence[str], ttl_s: float) -> None:
         """See `CreditStore.renew`."""
-        asked, ttl_ms = list(hold_ids), _ttl_ms(ttl_s)
+        asked, ttl_ms = list(hold_ids), lease_ms(ttl_s)
         await self._write(lambda db, now: holds.renew(db, asked, now, now.ms + ttl_ms))
 
     async def settle(
@@ -179,7 +182,7 @@ class SQLiteCreditStore:
         """See `CreditStore.enter`."""
         _check_payer(payer)
         check_id(payer.session_id)
-        _check_caps(caps.steps, caps.cost)
+        check_amounts(caps.steps, caps.cost)
         return await self._write(lambda db, now: sessions.enter(db, payer, caps, mark, now))
 
     async def cap_run(
@@ -187,7 +190,7 @@ class SQLiteCreditStore:
     ) -> Run | None:
         """See `CreditStore.cap_run`."""
         check_id(session_id)
-        _check_caps(steps, cost)
+        check_amounts(steps, cost)
         return await self._write(
             lambda db, now: sessions.cap_run(db, session_id, steps, cost, actor, reason, now)
         )
@@ -292,27 +295,5 @@ class SQLiteCreditStore:
             raise failure(self._path, error) from error
 
 
-_KINDS = ("organisation", "department", "user", "key")
-
-
-def _check_account(account: str) -> None:
-    check_id(account)
-    kind, _, name = account.partition(":")
-    if kind not in _KINDS or (kind in ("user", "key") and not name) or (kind == "organisation" and name):
-        raise ValueError(f"{account!r} is not an account's id, such as user:ada")
-
-
 def _check_payer(payer: Payer) -> None:
     check_id(payer.account.user)
-
-
-def _check_caps(steps: int | None, cost: int | None) -> None:
-    for cap in (steps, cost):
-        if cap is not None:
-            check_amount(cap)
-
-
-def _ttl_ms(ttl_s: float) -> int:
-    if not 0 < ttl_s < 10**9:
-        raise ValueError(f"ttl_s {ttl_s!r} must be a positive number of seconds")
-    return max(1, int(ttl_s * 1000))
