@@ -18,6 +18,7 @@ from typing import Any
 
 from farthing.credits.account import MONTHLY, OPENING
 from farthing.credits.calendar import Calendar, Moment
+from farthing.credits.checks import check_account, check_amount, check_amounts, check_id, lease_ms
 from farthing.credits.redis import replies
 from farthing.credits.redis.connection import Connection
 from farthing.credits.redis.scripts import script
@@ -37,11 +38,6 @@ from farthing.credits.store import (
     Settlement,
     Spending,
     Standing,
-    check_account,
-    check_amount,
-    check_amounts,
-    check_id,
-    lease_ms,
     shown_in_order,
 )
 

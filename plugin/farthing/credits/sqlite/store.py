@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from farthing.credits.calendar import Calendar, Moment
+from farthing.credits.checks import check_account, check_amount, check_amounts, check_id, lease_ms
 from farthing.credits.sqlite import grants, holds, reports, sessions, upgrade
 from farthing.credits.sqlite.audit import audit
 from farthing.credits.sqlite.schema import SCHEMA_VERSION, TABLES
@@ -32,11 +33,6 @@ from farthing.credits.store import (
     Settlement,
     Spending,
     Standing,
-    check_account,
-    check_amount,
-    check_amounts,
-    check_id,
-    lease_ms,
 )
 from farthing.telemetry.sqlite_file import open_file
 
