@@ -181,9 +181,12 @@ def test_the_map_is_read_without_importing_litellm_and_fast() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(ran.stdout) < 0.5
-    started = time.perf_counter()
-    PriceBook()
-    assert time.perf_counter() - started < 0.01, "the parsed map is kept for the process"
+    took = []
+    for _ in range(9):
+        started = time.perf_counter()
+        PriceBook()
+        took.append(time.perf_counter() - started)
+    assert sorted(took)[4] < 0.01, "the parsed map is kept for the process"
 
 
 def test_the_version_names_litellm_and_the_digest_of_its_map() -> None:
