@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test services check bench credits routing train lock clean
+.PHONY: help install demo test services check bench context credits routing train lock clean
 
 help: ## show these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ bench: install ## measure the overhead of the proxy with and without Farthing
 
 credits: install ## measure holding and settling on both stores
 	$(BIN)/python -m bench.credits
+
+context: install ## measure what a shorter context keeps, saves and takes; DATA=folder of long conversations
+	$(BIN)/python -m bench.context --data $(DATA) --report docs/context-bench.md
 
 routing: install ## measure the grader beside its peers; DATA=folder of per-prompt outcomes
 	$(BIN)/python -m bench.routing --data $(DATA)

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from bench.routing import cache_pairs as pairs
+from farthing.embedding import Embedder
 from farthing.grading.cache import NEAR_THRESHOLD, MemoryCache, Remembered
 from farthing.grading.cache.memory import NEAR_LIMIT
-from farthing.grading.embedding import Embedder
 from farthing.grading.intent import facts_of, intent_of, masked, room_of
 from farthing.grading.task import Task, task_from
 

@@ -20,7 +20,7 @@ from bench.routing.data import own_prompts
 from bench.routing.fit import fit, sheet
 from bench.routing.train import TRAINED_ON, scores
 from bench.routing.train_check import FOLDS, Answers, load, out_of_fold
-from farthing.grading.embedding import Embedder
+from farthing.embedding import Embedder
 
 TARGETS = (0.99, 0.95)
 """Shares of the strong model's quality to keep."""

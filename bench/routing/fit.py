@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesRegressor
 
 from bench.routing.data import Floats, Source
-from farthing.grading.embedding import Embedder
+from farthing.embedding import Embedder
 from farthing.grading.learned.features import INDEX, NAMES, Reader, Reading
 from farthing.grading.learned.model import OPTIONS, Forest, Model, standard
 

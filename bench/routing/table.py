@@ -10,7 +10,7 @@ from bench.routing.data import Floats, Source
 from bench.routing.fit import Sheet, fit
 from bench.routing.metrics import apgr, cpt, ece, interval, threshold
 from bench.routing.train import TRAINED_ON, scores
-from farthing.grading.embedding import Embedder
+from farthing.embedding import Embedder
 
 FOLDS = 5
 POOLED = ("mmlu", "gsm8k", "numersense", "arc_challenge", "winogrande", "bfcl")

@@ -10,7 +10,7 @@ from bench.routing import report
 from bench.routing.calibrate import calibrate
 from bench.routing.data import ENVIRONMENT, DataError, Floats, Source, folder, load, own_prompts
 from bench.routing.fit import Sheet, fit, sheet, totals
-from farthing.grading.embedding import Embedder
+from farthing.embedding import Embedder
 from farthing.grading.learned import artifact
 from farthing.grading.learned.model import CEILING, Model
 

@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from farthing import __version__, commands
+from farthing.context import commands as context_commands
 from farthing.settings import SettingsError
 
 
@@ -120,6 +121,12 @@ def _parser() -> argparse.ArgumentParser:
         subcommands.add_parser("credits", help="prepare the store, grant credits, read its books")
     )
 
+    _context_parser(
+        subcommands.add_parser(
+            "context", help="shorter histories: what would be made of one, what is remembered of them"
+        )
+    )
+
     audit = subcommands.add_parser(
         "audit",
         parents=[_config()],
@@ -192,6 +199,49 @@ def _credits_parser(parser: argparse.ArgumentParser) -> None:
     roll.add_argument("--month", type=_month, help="YYYY-MM in credits.time_zone (default: this month)")
     roll.add_argument("--format", choices=("table", "csv", "json"), default="table")
     roll.set_defaults(run=commands.credits_roll_forward)
+
+
+def _context_parser(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    explain = actions.add_parser(
+        "explain",
+        parents=[_config()],
+        help="say of a conversation in a file what would be kept, why, and what it would save",
+        description="Replays a conversation turn by turn as the proxy would send it, and prints what was "
+        "shortened where and why, what the input costs with and without that at each model's prices, and "
+        "what the next request would hold. No model is asked (summaries are Farthing's own), and nothing is "
+        "stored.",
+        epilog="example: farthing context explain chat.json --model gpt-5 --model claude-sonnet-4-5",
+    )
+    explain.add_argument(
+        "file", metavar="FILE", help="a request body as JSON, or its list of messages; - for stdin"
+    )
+    explain.add_argument(
+        "--model",
+        action="append",
+        metavar="MODEL",
+        help="at whose prices; may be given again (default: cost.baseline_model)",
+    )
+    explain.set_defaults(run=context_commands.explain)
+    erase = actions.add_parser(
+        "erase",
+        parents=[_config()],
+        help="forget all conversations of a user, for good",
+        description="Deletes what is remembered of a user's conversations (summaries, originals of what was "
+        "left out, figures) at context.path, without asking, and writes the file anew so that no byte of it "
+        "is left there. What the proxy is still preparing for the user is dropped; it need not be stopped. "
+        "Charges are not touched: they hold no text.",
+        epilog="example: farthing context erase --user ada",
+    )
+    erase.add_argument("--user", required=True)
+    erase.set_defaults(run=context_commands.erase)
+    key = actions.add_parser(
+        "key",
+        help="print a new key for context.key",
+        epilog='example: export FARTHING_CONTEXT_KEY="$(farthing context key)", and in farthing.yaml '
+        "context: {key: os.environ/FARTHING_CONTEXT_KEY}. What was kept with another key cannot be read.",
+    )
+    key.set_defaults(run=context_commands.key)
 
 
 def _config() -> argparse.ArgumentParser:

@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from farthing.context.sealing import check_key
 from farthing.credits.calendar import Calendar
 from farthing.credits.store import MARKS
 from farthing.grading.grade import GRADES, GradeName
@@ -268,6 +269,72 @@ class Grading(_Section):
         return override.quality if override else self.quality
 
 
+class SummarySettings(_Section):
+    """Compressed Context blocks written by a model, in the background."""
+
+    model: Name | None = Field(
+        "local",
+        description="model group that writes summaries: a tier's, or any other; null: Farthing's own alone",
+    )
+    timeout_s: float = Field(60, gt=0, description="seconds a summary may take; nobody waits for it")
+    max_tokens: int = Field(500, ge=50, description="longest summary of one stretch of turns, tokens")
+    at_once: int = Field(2, gt=0, description="summaries under way at a time; beyond them none is asked for")
+    advance: Amount = Field(
+        Decimal(0),
+        description="credits that a session's summaries may cost before shortening has saved as much; 0: a "
+        "session never ends dearer for its summaries",
+    )
+    stand_in: bool = Field(
+        True,
+        description="where no model's summary can be had, or it fails its check, Farthing's own digest "
+        "stands in; false: the full history goes out",
+    )
+
+
+class ContextSettings(_Section):
+    """Shorter histories, where that pays."""
+
+    mode: Literal["act", "observe", "off"] = Field(
+        "act",
+        description="act: send the shorter history where it pays; observe: send all, and record what would "
+        "have been saved; off",
+    )
+    every_turns: int = Field(10, ge=2, description="model turns after which the history is summarised anew")
+    keep_turns: int = Field(3, ge=1, description="latest model turns that are always sent word for word")
+    mask_over_tokens: int = Field(
+        200, ge=20, description="older tool results longer than this are replaced by a digest and a reference"
+    )
+    block_max_tokens: int = Field(
+        1500, ge=200, description="longest Compressed Context block; beyond it, its oldest parts are thinned"
+    )
+    snippets_tokens: int = Field(
+        1000, ge=0, description="most tokens of snippets put back for a turn, where they pay; 0: none"
+    )
+    margin: float = Field(
+        0.02, ge=0, le=1, description="least saving, as a share of the cost, for which anything is changed"
+    )
+    recall_tool: bool = Field(
+        False, description="offer models the tool farthing_recall, which fetches what was left out"
+    )
+    summary: SummarySettings = Field(default_factory=SummarySettings)
+    path: Path = Field(
+        Path(".farthing/context.db"), description="file that keeps folds and what was left out of histories"
+    )
+    key: Annotated[Secret, AfterValidator(check_key)] = Field(
+        "", description="key that the file's texts are encrypted with (farthing context key makes one)"
+    )
+    retention_days: float = Field(30, gt=0, description="days after its last use that a session is kept")
+
+    @model_validator(mode="after")
+    def _room_for_a_summary(self) -> "ContextSettings":
+        if self.summary.max_tokens > self.block_max_tokens - 100:
+            raise ValueError(
+                f"block_max_tokens ({self.block_max_tokens}) must hold a summary of summary.max_tokens "
+                f"({self.summary.max_tokens}) and 100 tokens more; raise the one or lower the other"
+            )
+        return self
+
+
 class Budget(_Section):
     """What a department, or the organisation, may spend each month beside what its users have."""
 
@@ -492,6 +559,7 @@ class Settings(_Section):
     keys: list[Key] = Field(default_factory=list, description="the key ring")
     tiers: Tiers = Field(default_factory=Tiers)
     grading: Grading = Field(default_factory=Grading)
+    context: ContextSettings = Field(default_factory=ContextSettings)
     credits: Credits = Field(default_factory=Credits)
     loops: Loops = Field(default_factory=Loops)
     cost: CostSettings = Field(default_factory=CostSettings)
@@ -524,6 +592,7 @@ class Settings(_Section):
         return self.model_copy(
             update={
                 "credits": self.credits.model_copy(update={"store": store}),
+                "context": self.context.model_copy(update={"path": folder / self.context.path}),
                 "telemetry": self.telemetry.model_copy(update={"outbox": folder / self.telemetry.outbox}),
                 "ledger": self.ledger.model_copy(update={"path": folder / self.ledger.path}),
                 "grading": self.grading.model_copy(
@@ -559,7 +628,7 @@ def load(path: Path | str | None = None) -> Settings:
         raise SettingsError(_explain(file, error)) from None
 
 
-_SECRET_FIELDS = {"otlp_password", "password", "redis", "store", "webhook"}
+_SECRET_FIELDS = {"key", "otlp_password", "password", "redis", "store", "webhook"}
 
 
 def _explain(file: Path, error: ValidationError) -> str:

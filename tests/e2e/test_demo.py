@@ -14,7 +14,7 @@ def test_the_demo_reports_figures_that_agree(tmp_path):
         [farthing, "demo", "--once", "--report", str(report), "--folder", str(tmp_path / "demo")],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     found = json.loads(report.read_text())
@@ -25,7 +25,11 @@ def test_the_demo_reports_figures_that_agree(tmp_path):
     assert found["outbox_left"] == found["unpriced"] == 0
     assert found["denied"] == 3
     answered = found["requests"] - found["denied"]
-    assert found["ledger_rows"] == answered + found["failed_attempts"]
+    assert found["ledger_rows"] == answered + found["failed_attempts"] + found["summaries"]
+    assert found["shortened"] >= 1
+    turn_11 = done.stdout.split("turn 11 of grace's long conversation")[1]
+    assert "farthing.context.decision=block" in turn_11
+    assert "farthing.context.reason=block: " in turn_11
     assert Decimal(found["billed_usd"]) > 0
     assert Decimal(found["baseline_usd"]) > Decimal(found["billed_usd"])
     assert len(found["balances"]) >= 5

@@ -1,12 +1,14 @@
 """LiteLLM's SDK Router without the proxy: graded, paid for and recorded all the same."""
 
 import asyncio
+import uuid
 
 import litellm
 import pytest
 import pytest_asyncio
 from litellm import Router
 
+from farthing.demo.workload import conversation
 from farthing.proxy.sdk import attach
 from farthing.telemetry import Account
 from tests.e2e.test_surfaces import EASY, HARD
@@ -101,3 +103,23 @@ async def test_a_stream_left_half_read_is_paid_and_holds_nothing_once_calls_are_
     after = gateway.balance("ada")
     assert after.held == before.held
     assert after.settled > before.settled
+
+
+async def test_a_long_conversation_goes_out_shorter_here_too(gateway, sdk):
+    router, farthing = sdk
+    known = {charge["id"] for charge in gateway.charges_of("ada")}
+    name = uuid.uuid4().hex
+    for request in conversation("ada", 11):
+        metadata = {"session_id": name}
+        messages = request.body["messages"]
+        await router.acompletion(model="fast", messages=messages, max_tokens=4, metadata=metadata)
+        await farthing.shortening.idle()
+    charges = await charges_since(gateway, farthing, known)
+    at_11 = charges[-1]
+    charges = [charge for charge in charges if charge["session_id"] == at_11["session_id"]]
+    assert [charge["kind"] for charge in charges] == ["inference"] * 11, (
+        "there is no proxy to ask for a summary"
+    )
+    assert [charge["context_decision"] for charge in charges[:10]] == ["leave"] * 10
+    assert at_11["context_decision"] == "block"
+    assert at_11["input_tokens"] < charges[-2]["input_tokens"]

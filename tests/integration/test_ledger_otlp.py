@@ -29,6 +29,7 @@ from farthing.ledger.statement import reconcile, statement
 from farthing.ledger.trace import render, trace
 from farthing.settings import Settings
 from farthing.telemetry import Cost
+from farthing.telemetry.charge import ContextUse
 from farthing.telemetry.spans import ChargeSpans
 from tests.ledger_stack import (
     AUTH,
@@ -207,7 +208,7 @@ def test_a_malformed_request_is_refused_whole(settings: Settings) -> None:
 
 
 def test_a_charge_keeps_every_field(settings: Settings) -> None:
-    one = charge()
+    one = charge(context=ContextUse("block", 9_000, 3_000, -2_500_000))
     finished = ChargeSpans("farthing", "gw").finish(one)
     assert post_spans(settings, finished.payload).status_code == 200
     row = json.loads(
@@ -227,7 +228,9 @@ def test_a_charge_keeps_every_field(settings: Settings) -> None:
         "cost_cache_read": "0.0000375", "cost_cache_write": "0.0000625", "currency": "USD",
         "price_version": "map-1", "cost_source": "provider", "baseline_model": "gpt-5",
         "baseline_cost": "0.004000003", "held": "0.009", "settled": "0.003350001", "balance": "0.996649999",
-        "climbed_from": "fast", "gateway_instance": "gw-1", "sequence": 1,
+        "climbed_from": "fast", "context_decision": "block", "context_tokens_before": 9000,
+        "context_tokens_after": 3000, "context_saved": "-0.0025",
+        "gateway_instance": "gw-1", "sequence": 1,
         "trace_id": finished.trace_id, "span_id": finished.span_id,
     }  # fmt: skip
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farthing.grading import embedding
-from farthing.grading.embedding import WINDOW, Embedder
+from farthing import embedding
+from farthing.embedding import WINDOW, Embedder
 
 EMBEDDER = Embedder.load()
 

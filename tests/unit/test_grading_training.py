@@ -11,8 +11,8 @@ from bench.routing.calibrate import calibrate
 from bench.routing.data import DataError, Source, folder, own_prompts
 from bench.routing.fit import fit, sheet, totals
 from bench.routing.gadgets import KNOWN, MOST, pushed, search, with_gadget
+from farthing.embedding import Embedder
 from farthing.grading import task_from
-from farthing.grading.embedding import Embedder
 from farthing.grading.learned import artifact
 from farthing.grading.learned.calibration import Calibration
 

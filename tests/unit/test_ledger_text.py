@@ -64,6 +64,9 @@ def test_the_charges_view_reads_only_names_that_spans_carry() -> None:
         attributes.CREDITS_ACCOUNT,
         attributes.CREDITS_THRESHOLD,
         attributes.CREDITS_OVERDRAFT,
+        attributes.CONTEXT_REASON,
+        attributes.CONTEXT_TURNS,
+        attributes.CONTEXT_WRITER,
     }
     ours = {name for name in written if name.startswith("farthing.")}
     assert {name for name in ours & _charge_names() if name not in elsewhere} <= read
@@ -76,6 +79,7 @@ def _charge_names() -> set[str]:
         "farthing.cost.",
         "farthing.credits.",
         "farthing.baseline.",
+        "farthing.context.",
     )
     return {
         value

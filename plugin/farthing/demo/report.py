@@ -17,6 +17,8 @@ from farthing.settings import Settings
 from farthing.telemetry.outbox import Outbox
 
 _FAILED_ATTEMPTS = "SELECT count() FROM charges_final WHERE kind = 'failed_attempt'"
+_SUMMARIES = "SELECT count() FROM charges_final WHERE kind = 'summary'"
+_SHORTENED = "SELECT count() FROM charges_final WHERE context_decision IN ('mask', 'block')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,11 @@ class Report:
     charges_usd: str
     settled_usd: str
     ledger_rows: int
-    """Charges: one per answered request, and one per attempt whose answer failed its check."""
+    """Charges: one per answered request, per attempt whose answer failed its check, and per summary."""
     failed_attempts: int
+    summaries: int
+    shortened: int
+    """Requests whose history went out shorter."""
     outbox_left: int
     unpriced: int
     denied: int
@@ -92,6 +97,8 @@ def collect(
         settled_usd=usd_text(settled_nano),
         ledger_rows=ledger.rows,
         failed_attempts=int(client.command(_FAILED_ATTEMPTS)),
+        summaries=int(client.command(_SUMMARIES)),
+        shortened=int(client.command(_SHORTENED)),
         outbox_left=left,
         unpriced=ledger.unpriced,
         denied=sum(answer.status == 402 for answer in answers),

@@ -30,6 +30,8 @@ from farthing.ledger.trace import render as render_trace
 
 MARKER = "farthing-demo"
 _AGENT_PAUSE_S = 3.0
+_READ_WITHIN_S = 240.0
+_SUMMARISED = "SELECT count() FROM otel_traces WHERE SpanName = 'farthing summary'"
 
 
 def run(folder: Path, *, once: bool = False, report: Path | None = None) -> int:
@@ -81,7 +83,7 @@ def _fresh(folder: Path) -> None:
 
 def _drive(stack: Stack, keys: dict[str, scaffold.NewKey], report: Path | None) -> Report:
     lanes = workload.script()
-    total = sum(len(lane) for lane in lanes)
+    total = sum(len(lane) for lane in lanes) + 1
     print(f"\n2. Sending {total} requests of {len(keys)} users (tier, cost in USD, credits left)")
     lock, done = threading.Lock(), iter(range(1, total + 1))
 
@@ -89,20 +91,24 @@ def _drive(stack: Stack, keys: dict[str, scaffold.NewKey], report: Path | None) 
         with lock:
             print(f"  {next(done):3}/{total} {_line(answer)}", flush=True)
 
-    trace_id = secrets.token_hex(16)
-    lanes[0][0].headers["traceparent"] = f"00-{trace_id}-{secrets.token_hex(8)}-01"
+    *_, eleventh = workload.conversation("grace", workload.TURNS_TO_A_SUMMARY + 1)
+    first, long = _traced(lanes[1][0]), _traced(eleventh)
     answers = workload.run(lanes, keys, stack.proxy_url, tell)
+    client, month = connect(stack.settings.ledger), this_month()
+    _await_summary(client)
+    answers += workload.run([[eleventh]], keys, stack.proxy_url, tell)
     start_up = {part.name: round(part.ready_after_s, 1) for part in stack.parts}
     found = collect(stack.settings, answers, start_up)
-    client, month = connect(stack.settings.ledger), this_month()
     settings = stack.settings
     print("\n3. The statement (farthing statement)\n")
     rows = statement(client, month)
     print(render_statement(rows, "table", organisation=settings.organisation, month=month))
     print("4. The balances, in credits (farthing balance)\n")
     print(render_balances(_balances(stack), "table", settings.credits.nano_per_credit))
-    print("5. The trace of request 1\n")
-    print(render_trace(_spans(client, trace_id)))
+    print("5. The trace of ada's first request\n")
+    print(render_trace(_spans(client, first)))
+    print("\n   and of turn 11 of grace's long conversation, which went out shorter\n")
+    print(render_trace(_spans(client, long)))
     agreed = "agree to the nano-dollar" if found.reconciled else "DO NOT AGREE"
     print(
         f"6. Reconciliation: charges {found.charges_usd}, settled credits {found.settled_usd}, ledger "
@@ -112,6 +118,20 @@ def _drive(stack: Stack, keys: dict[str, scaffold.NewKey], report: Path | None) 
     if report:
         report.write_text(json.dumps(found.as_json(), indent=2) + "\n", encoding="utf-8")
     return found
+
+
+def _traced(request: workload.Request) -> str:
+    """Give a request a trace of its own; return the trace's id."""
+    trace_id = secrets.token_hex(16)
+    request.headers["traceparent"] = f"00-{trace_id}-{secrets.token_hex(8)}-01"
+    return trace_id
+
+
+def _await_summary(client: Any) -> None:
+    """Wait, as long as a person may take to read an answer, until the long conversation is summarised."""
+    deadline = time.monotonic() + _READ_WITHIN_S
+    while time.monotonic() < deadline and not client.command(_SUMMARISED):
+        time.sleep(0.3)
 
 
 def _balances(stack: Stack) -> list[Balance]:

@@ -57,6 +57,9 @@ class Worker:
 3. Analyse the effect on throughput under contention, compare it with optimistic concurrency, and evaluate
    the trade-offs.""",
 ]
+_ROOMS = ["reception", "library", "server room", "kitchen", "workshop", "archive"]
+_MOVERS = ["Harbour Removals", "Lindqvist & Sons", "Swift Vans"]
+TURNS_TO_A_SUMMARY = 10
 _TOOL = {
     "name": "get_weather",
     "description": "Current weather of a city",
@@ -112,7 +115,7 @@ def _ask(
 def script() -> list[list[Request]]:
     """Return the demo's requests as lanes: each lane's requests go out one after another."""
     surfaces = ("chat", "responses", "messages")
-    lanes: list[list[Request]] = []
+    lanes: list[list[Request]] = [list(conversation("grace", TURNS_TO_A_SUMMARY))]
     for user, easy, middling, hard in (
         ("ada", 7, 3, 3),
         ("grace", 7, 3, 2),
@@ -122,10 +125,10 @@ def script() -> list[list[Request]]:
         texts = [EASY_ASKS[i % len(EASY_ASKS)] for i in range(easy)]
         texts += [MIDDLING_ASKS[i % len(MIDDLING_ASKS)] for i in range(middling)] + HARD_ASKS[:hard]
         lanes.append([_ask(user, surfaces[i % 3], text, stream=i % 2 == 1) for i, text in enumerate(texts)])
-    lanes[0].append(
+    lanes[1].append(
         _ask("ada", "chat", EASY_ASKS[0], model="strong")
     )  # a habit that grading would have stopped
-    lanes[2] += [_tool_call()]
+    lanes[3] += [_tool_call()]
     lanes.append(list(agent("linus")))
     # An empty balance: the cloud tiers refuse, the local tier goes on.
     lanes.append(
@@ -171,6 +174,41 @@ def agent(user: str, steps: int = 6) -> Iterator[Request]:
                 "content": f"def part_{step}(rows):\n    return [r for r in rows if r.day == today]\n" * 3,
             },
         ]
+
+
+def conversation(user: str, turns: int) -> Iterator[Request]:
+    """Yield the turns of a long conversation about an office move: each carries the whole history."""
+    history: list[dict[str, Any]] = [
+        {"role": "system", "content": "You plan an office move. Be brief. Keep to the figures given."}
+    ]
+    for turn in range(1, turns + 1):
+        room, mover = _ROOMS[(turn - 1) % len(_ROOMS)], _MOVERS[(turn - 1) % len(_MOVERS)]
+        offer, cost, boxes = f"Q-{2040 + turn}", 410 + 35 * turn, 12 + 3 * turn
+        ask = (
+            f"Now the {room}: {boxes} boxes and {turn + 2} desks. {mover} offers to do it for {cost}.50 EUR "
+            f"(offer {offer}) on 2026-10-{turn + 2:02d}, if the lift is free from seven in the morning and "
+            "somebody is there to let them in. The people who sit there would rather have it done on a "
+            "Friday, and they want their plants to go in the same van. Is there anything against it, given "
+            f"what we have settled so far? Their offer says: 'Offer {offer}. We pack, carry and set up; "
+            f"boxes are lent for two weeks, {boxes} of them at 1.20 EUR each. Desks are taken apart and put "
+            "together by two of our people. Glass, screens and plants travel on your own risk unless they "
+            "are named before the day. Waiting longer than half an hour is charged at 45.00 EUR an hour. "
+            f"The price holds until 2026-09-{turn + 10}; payment within 14 days, 2 % off within 5. If the "
+            "lift fails we carry by the stairs, at 8.00 EUR a floor and box. Insurance up to 10000.00 EUR "
+            "is included, more on request. Parking in front of the house is for you to arrange.'"
+        )
+        history.append({"role": "user", "content": ask})
+        body = {"model": "fast", "messages": list(history), "max_tokens": 24}
+        yield Request(user, "chat", body | {"metadata": {"session_id": "office-move"}})
+        history.append(
+            {
+                "role": "assistant",
+                "content": f"Nothing is against it: book {offer} with {mover} for the {room}, {cost}.50 EUR, "
+                f"on 2026-10-{turn + 2:02d}. The lift has to be reserved from 07:00; ask the caretaker, Mr "
+                f"Okafor, and tell him of the {boxes} boxes. The plants can go in the same van if they are "
+                "packed last, and somebody of the team should be there when the van comes.",
+            }
+        )
 
 
 def trickle(user: str) -> list[Request]:

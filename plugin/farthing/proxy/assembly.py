@@ -9,13 +9,17 @@ import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from farthing.context.keeper import Keeper
+from farthing.context.memory import RecollectionError, open_memory
 from farthing.cost import PriceBook, encoding
 from farthing.credits import CreditStore, StoreError, open_store
 from farthing.credits.calendar import Calendar
 from farthing.credits.grants import give_what_is_configured
 from farthing.credits.recovery import Recovery
+from farthing.embedding import Embedder
 from farthing.grading.cache import IntentCache, open_cache
 from farthing.grading.check import LearnedCheck
 from farthing.grading.judge import Judge
@@ -35,6 +39,9 @@ from farthing.proxy.hooks import Classifier, FarthingHooks
 from farthing.proxy.judging import Judging
 from farthing.proxy.loop_guard import LoopGuard
 from farthing.proxy.meter import Meter
+from farthing.proxy.recalling import Recaller
+from farthing.proxy.shortening import Shortening
+from farthing.proxy.summarising import Summarising
 from farthing.settings import Grading, Settings, load
 from farthing.telemetry import Account
 from farthing.telemetry.delivery import Delivery
@@ -73,6 +80,7 @@ class Farthing:
     metrics: Metrics
     cache: IntentCache | None
     outcomes: FileOutcomes | None
+    shortening: Shortening | None
 
     def key_ring(self) -> "KeyRing":
         """Return the key ring. Needs the proxy, which the SDK alone does not have."""
@@ -105,6 +113,8 @@ class Farthing:
         """
         await self.end_calls()
         await self.meter.idle()
+        if self.shortening:
+            await self.shortening.close()
         await self.holds.close()
         await self.alarms.close()
         await self.charge_log.retry()
@@ -152,6 +162,7 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
     charge_log = ChargeLog(outbox, spans)
     prices = PriceBook(settings.cost)
     holds = Holds(settings, prices, store, charge_log, alarms)
+    keeper = _open_keeper(settings)
     meter = Meter(
         settings,
         pipeline=_pipeline(settings.grading, cache, outcomes),
@@ -168,6 +179,7 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
             # Three tries before a lease ends.
             _every(settings.credits.hold_ttl_s / 4, holds.renew),
             _every(_PRUNE_EVERY_S, lambda: _prune(store, settings.credits.keep_days)),
+            *((_every(_PRUNE_EVERY_S, lambda: asyncio.to_thread(keeper.prune)),) if keeper else ()),
         ),
     )
     if meter.prices.price(settings.cost.baseline_model) is None:
@@ -178,10 +190,18 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
     calls = Calls()
     feedback = Feedback(outcomes)
     climber = Climber(settings, meter, calls, LearnedCheck.load(), feedback, _proxy_router)
+    recaller = Recaller(settings, meter, calls, climber, keeper, _proxy_router)
     comparing = Comparing(settings, meter, calls, feedback, _proxy_router)
     deployments = Deployments(settings, prices)
     loops = LoopGuard(settings, store)
-    hooks = FarthingHooks(settings, meter, calls, climber, comparing, loops, deployments, sdk_account)
+    shortening = None
+    if keeper is not None:
+        summarising = Summarising(settings, keeper, meter, calls, deployments, _proxy_router)
+        shortening = Shortening(keeper, tracing, summarising)
+        meter.on_settled = shortening.settled
+    hooks = FarthingHooks(
+        settings, meter, calls, climber, recaller, comparing, loops, deployments, shortening, sdk_account
+    )
     judging = Judging(settings.grading.judge, meter, calls, _proxy_router)
     climb_down = ClimbDown(settings, prices, store, deployments, _proxy_router)
     classifier = Classifier(settings, meter, calls, judging, climb_down, sdk_account)
@@ -205,6 +225,7 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
         metrics,
         cache,
         outcomes,
+        shortening,
     )
 
 
@@ -217,6 +238,20 @@ async def _prune(store: CreditStore, keep_days: float) -> None:
             await asyncio.sleep(0)  # requests come between
     except StoreError:
         log.exception("farthing: the credit store was not tidied; tried again later")
+
+
+def _open_keeper(settings: Settings) -> Keeper | None:
+    """Return what keeps histories short; None if they are to go out as they are, or it cannot be opened."""
+    context = settings.context
+    if context.mode == "off":
+        return None
+    try:
+        memory = open_memory(context)
+    except RecollectionError:
+        log.exception("farthing: context.path cannot be opened; histories go out as they are")
+        return None
+    advance = settings.credits.nano(context.summary.advance)
+    return Keeper(context, memory, lru_cache(maxsize=1)(Embedder.load), advance)
 
 
 def _open_cache(grading: Grading) -> IntentCache | None:

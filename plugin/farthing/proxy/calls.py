@@ -11,6 +11,8 @@ from typing import Any
 
 from opentelemetry.trace import Span
 
+from farthing.context.plan import Plan
+from farthing.context.recall import MOST_ROUNDS
 from farthing.cost import ModelPrice
 from farthing.credits import Payer
 from farthing.grading import Grade
@@ -40,6 +42,8 @@ class Deployment:
     provider: str
     stand_in: bool
     price: ModelPrice | None
+    window: int | None = None
+    """Input tokens that it can take; None: unknown."""
 
     @property
     def label(self) -> str:
@@ -66,6 +70,8 @@ class Attempt:
     charge: Charge | None = None
     guarded: bool = False
     """True while a gate reads its stream: then only the gate knows how the attempt ends."""
+    plan: Plan | None = None
+    """How its history was sent; None if it has none that was looked at."""
     verdict: Verdict | None = None
     """What the answer's check found, once there is an answer that was checked."""
 
@@ -90,6 +96,8 @@ class Call:
     routed: bool = False
     """True if the grade chose the model: only such calls are judged, kept below a ceiling, and climb."""
     decision: Decision | None = None
+    plan: Plan | None = None
+    """How the history of the next attempt goes out."""
     attempt: Attempt | None = None
     failed_tier: str = ""
     """The tier of the last attempt that failed: the next charge's ``climbed_from``."""
@@ -99,6 +107,10 @@ class Call:
     """The call on whose behalf this one is made: its trace is shared, its attempts are its own."""
     climbed_to: "Call | None" = None
     """The call that answered in place of this one."""
+    recalls: bool = False
+    """True if the model is offered farthing_recall (see recalling.py)."""
+    recalled: int = 0
+    """Times that the model has been asked again with what it looked up."""
     closed: bool = False
     opened_ns: int = field(default_factory=time.time_ns)
 
@@ -119,6 +131,16 @@ class Call:
     def answering(self) -> "Call":
         """The call whose answer the client gets: this one, or the one it climbed to."""
         return self.climbed_to.answering if self.climbed_to else self
+
+    @property
+    def may_recall(self) -> bool:
+        """Whether an answer that looks something up is followed by another."""
+        return self.recalls and self.recalled < MOST_ROUNDS
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it goes on from its parent's answer, with what that looked up."""
+        return self.parent is not None and self.recalled > self.parent.recalled
 
     @property
     def root(self) -> "Call":
@@ -145,6 +167,8 @@ class Call:
             decision=self.decision if answers else None,
             wants_usage=self.wants_usage,
             parent=self,
+            recalls=answers and self.recalls,
+            recalled=self.recalled if answers else 0,
         )
 
 

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from farthing.cost import PriceBook, count_text, input_estimate
 from farthing.proxy.calls import Attempt, Call
 from farthing.telemetry import Charge, Usage
-from farthing.telemetry.charge import Outcome
+from farthing.telemetry.charge import ContextUse, Cost, Outcome
 
 
 def charge_of(
@@ -32,8 +33,10 @@ def charge_of(
     cost = prices.cost(price, usage) if price else None
     settled = cost.total if cost else 0
     failed = outcome == "failed"
-    # A failed attempt answered nobody, a grading is ours: the baseline would have made neither.
-    baseline = prices.price(baseline_model) if call.kind == "inference" and not failed else None
+    # A failed attempt answered nobody, a grading is ours, what follows a recall is of the same answer: the
+    # baseline would have made none of them.
+    compared = call.kind == "inference" and not failed and not call.recalled
+    baseline = prices.price(baseline_model) if compared else None
     return Charge(
         id=attempt.id,
         kind="failed_attempt" if failed else call.kind,
@@ -66,7 +69,19 @@ def charge_of(
         climbed_from="" if failed else call.failed_tier,
         gateway_instance=instance,
         sequence=sequence,
+        context=_context_of(call, attempt, cost, failed),
     )
+
+
+def _context_of(call: Call, attempt: Attempt, cost: Cost | None, failed: bool) -> ContextUse | None:
+    """Return how the history was sent; None for a failed attempt, which saved nothing.
+
+    Sending it once more, with what was looked up, saved nothing either.
+    """
+    use = attempt.plan.use if attempt.plan and not failed else None
+    if use and cost and call.recalled:
+        return replace(use, tokens_before=use.tokens_after, saved=cost.output - cost.total)
+    return use
 
 
 def counted_usage(payload: Mapping[str, Any], answered: str) -> Usage:

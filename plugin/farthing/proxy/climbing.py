@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from farthing.context import recall
 from farthing.grading.check import Answer, LearnedCheck, Verdict, answers_from, check_answer
 from farthing.proxy.calls import TOKEN, Attempt, Call, Calls
 from farthing.proxy.feedback import Feedback
@@ -27,7 +28,7 @@ ROUTER_METHODS = {
 """By surface, the method of LiteLLM's router that asks a model."""
 
 _PASSED = Verdict(True)
-_CARRIED = dict.fromkeys(("messages", "input", "prompt", "system", "instructions", "tools"))
+_CARRIED = dict.fromkeys(("messages", "input", "prompt", "system", "instructions", "tools", "tool_choice"))
 """What other hooks may have added to the client's request."""
 _BUCKETS = ("metadata", "litellm_metadata")
 
@@ -70,15 +71,20 @@ class Climber:
 
     def check_response(self, call: Call, response: Any) -> Verdict:
         """Return the verdict on a whole response, noted; of several answers the first bad one counts."""
+        answers = answers_from(response)
+        if any(looks_up(call, answer) for answer in answers):
+            return _PASSED
 
         def bad() -> Verdict:
-            verdicts = (self._check(call, answer) for answer in answers_from(response))
+            verdicts = (self._check(call, answer) for answer in answers)
             return next((verdict for verdict in verdicts if not verdict.ok), _PASSED)
 
         return self.note(call, self.checked(call, bad))
 
     def check_streamed(self, call: Call, answer: Answer) -> Verdict:
         """Return the verdict on an answer that was streamed to its end, noted."""
+        if looks_up(call, answer):
+            return _PASSED
         return self.note(call, self.checked(call, lambda: self._check(call, answer)))
 
     def _check(self, call: Call, answer: Answer) -> Verdict:
@@ -164,6 +170,11 @@ class Climber:
                 break
             call, response = climbed
         return response
+
+
+def looks_up(call: Call, answer: Answer) -> bool:
+    """Return whether an answer only looks something up: what is checked is what comes of it."""
+    return call.may_recall and any(tool.name == recall.NAME for tool in answer.tool_calls)
 
 
 def from_cache(response: Any) -> bool:

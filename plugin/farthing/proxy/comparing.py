@@ -13,7 +13,7 @@ from typing import Any
 from farthing.grading.check import answers_from
 from farthing.grading.outcomes import answers_agree
 from farthing.proxy.calls import Attempt, Call, Calls
-from farthing.proxy.climbing import ROUTER_METHODS, request_of
+from farthing.proxy.climbing import ROUTER_METHODS, looks_up, request_of
 from farthing.proxy.feedback import Feedback
 from farthing.proxy.meter import Meter
 from farthing.settings import Settings
@@ -73,7 +73,7 @@ class Comparing:
         try:
             response = await getattr(router, ROUTER_METHODS[call.surface])(**request)
             strong = answers_from(response)
-            agree = answers_agree(cheap, strong[0].text) if strong else None
+            agree = answers_agree(cheap, strong[0].text) if strong and not looks_up(call, strong[0]) else None
         except Exception as error:
             await self._meter.abandon(asked, type(error).__name__)
             log.info("farthing: a comparison with the strong tier failed (%s)", type(error).__name__)

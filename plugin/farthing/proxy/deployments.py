@@ -25,7 +25,10 @@ class Deployments:
 
     def of_tier(self, router: Any, tier: str) -> list[Deployment]:
         """Return the deployments of LiteLLM's router that may serve a tier."""
-        group = getattr(self._settings.tiers, tier)
+        return self.of_group(router, getattr(self._settings.tiers, tier))
+
+    def of_group(self, router: Any, group: str) -> list[Deployment]:
+        """Return the deployments of a model group of LiteLLM's router."""
         found = router.get_model_list(model_name=group) or []
         return [
             self._deployment(item.get("litellm_params") or {}, item.get("model_info") or {}, group)
@@ -38,13 +41,16 @@ class Deployments:
         provider = str(parameters.get("custom_llm_provider") or (prefix if bare else ""))
         name = str(info.get("base_model") or bare or full)
         stand_in = info.get("stand_in") is True
+        price = self._prices.price(
+            name, info, provider=provider, service_tier=str(parameters.get("service_tier") or "")
+        )
+        window = info.get("max_input_tokens")
         return Deployment(
             id=str(info.get("id") or full),
             tier=self._settings.tiers.of_group(group),
             model=name.removeprefix(f"{provider}/"),
             provider="stand-in" if stand_in else provider,
             stand_in=stand_in,
-            price=self._prices.price(
-                name, info, provider=provider, service_tier=str(parameters.get("service_tier") or "")
-            ),
+            price=price,
+            window=window if type(window) is int else price.max_input_tokens if price else None,
         )

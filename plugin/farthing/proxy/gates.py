@@ -15,7 +15,7 @@ from typing import Any
 from farthing.grading.check import Verdict, check_prefix
 from farthing.grading.check.streamed import StreamedAnswer
 from farthing.proxy.calls import Call
-from farthing.proxy.climbing import Climber
+from farthing.proxy.climbing import Climber, looks_up
 from farthing.proxy.meter import Meter
 from farthing.proxy.streams import metered
 from farthing.settings import Settings
@@ -46,6 +46,8 @@ class _Gate:
         return not self.failed
 
     def _passes(self) -> bool:
+        if looks_up(self._call, self.answer.answer()):
+            return True
         if self.verdict is None:
             verdict = self._climber.checked(
                 self._call,
@@ -96,7 +98,7 @@ async def guarded(
                 if call.attempt:
                     await meter.settle(call, call.attempt, None, "failed")
                 await _stop(items, pending)
-                await _hang_up(stream)
+                await hang_up(stream)
                 yield climbed.first
                 async for item in climbed.items:
                     yield item
@@ -128,7 +130,7 @@ class _Climbed:
     async def stop(self, meter: Meter, error: str = "") -> None:
         await self.items.aclose()
         await meter.abandon(self.call, error)
-        await _hang_up(self.stream)
+        await hang_up(self.stream)
 
 
 async def _better(
@@ -151,7 +153,7 @@ async def _better(
     return None
 
 
-async def _hang_up(stream: Any) -> None:
+async def hang_up(stream: Any) -> None:
     """Close a stream that LiteLLM does not close by itself (yet): its model would go on writing."""
     if hasattr(stream, "aclose"):
         with suppress(Exception):

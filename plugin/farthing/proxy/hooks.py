@@ -10,6 +10,7 @@ from typing import Any
 
 from litellm.integrations.custom_logger import CustomLogger
 
+from farthing.context.edit import without_pins
 from farthing.proxy import door, told
 from farthing.proxy.accounts import account_of, ring_key
 from farthing.proxy.bounds import caps_of
@@ -19,11 +20,12 @@ from farthing.proxy.climbing import Climber, from_cache
 from farthing.proxy.comparing import Comparing
 from farthing.proxy.deployments import Deployments
 from farthing.proxy.errors import RefusedCallError, credits_exhausted
-from farthing.proxy.gates import guarded
 from farthing.proxy.judging import Judging
 from farthing.proxy.loop_guard import LoopGuard
 from farthing.proxy.meter import Meter
 from farthing.proxy.policy import TIER_OF, policy_of
+from farthing.proxy.recalling import Recaller
+from farthing.proxy.shortening import Shortening
 from farthing.proxy.usage import answer_text, field, usage_of
 from farthing.settings import Settings
 from farthing.telemetry import GATEWAY, Account
@@ -41,6 +43,7 @@ SURFACES = {
     "atext_completion": "completions",
     "text_completion": "completions",
 }
+PINNABLE = ("chat", "responses", "messages")
 ROUTER_TIERS = {"local": "SIMPLE", "fast": "MEDIUM", "strong": "COMPLEX"}
 """Farthing's tiers as LiteLLM's complexity router names them; other names need a licence there."""
 
@@ -54,18 +57,23 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         meter: Meter,
         calls: Calls,
         climber: Climber,
+        recaller: Recaller,
         comparing: Comparing,
         loops: LoopGuard,
         deployments: Deployments,
+        shortening: Shortening | None = None,
         sdk_account: Account | None = None,
     ) -> None:
+        """``shortening``: None where histories go out as they are."""
         super().__init__()
+        self._shortening = shortening
         self._settings = settings
         self._loops = loops
         self._deployments = deployments
         self._meter = meter
         self._calls = calls
         self._climber = climber
+        self._recaller = recaller
         self._comparing = comparing
         self._sdk_account = sdk_account
 
@@ -93,6 +101,7 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         except BaseException as error:
             self._meter.close(call, getattr(error, "type", type(error).__name__))
             raise
+        self._recaller.offer(call, data)
         return data
 
     # Each attempt at a model (proxy and SDK)
@@ -100,14 +109,18 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
     async def async_pre_call_deployment_hook(
         self, kwargs: dict[str, Any], call_type: Any
     ) -> dict[str, Any] | None:
-        """Hold the worst case, and see to it that a stream will report its usage."""
+        """Shorten the history if that pays, hold the worst case, and have a stream report its usage."""
         kind = str(getattr(call_type, "value", call_type) or "unknown")
         obeyed = caps_of(kind)
         for name in set(door.CAPS) - set(obeyed):
             kwargs.pop(name, None)  # of another surface: the provider may obey it or not
         call = self._calls.of(kwargs) or self._open_internal(kwargs, kind)
+        deployment = self._deployments.of_attempt(kwargs)
+        if self._shortening:
+            self._shortening.shorten(call, kind, deployment, kwargs)
+        _unpin(kwargs, kind)
         try:
-            cap = await self._meter.begin(call, kind, self._deployments.of_attempt(kwargs), kwargs)
+            cap = await self._meter.begin(call, kind, deployment, kwargs)
         except RefusedCallError:
             raise
         except Exception:
@@ -134,6 +147,8 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         """Release the failed attempt's hold; the next attempt takes its own."""
         call, attempt = self._under_way(request_data)
         if call and attempt:
+            if self._shortening:
+                self._shortening.rejected(attempt, exception)
             await self._meter.fail(call, attempt, type(exception).__name__)
 
     async def async_post_call_success_deployment_hook(
@@ -148,7 +163,7 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
     async def async_post_call_success_hook(
         self, data: dict[str, Any], user_api_key_dict: Any, response: Any
     ) -> Any:
-        """Give the client a better answer if this one failed its check.
+        """Give the client another answer if this one looks something up or failed its check.
 
         Settles what no attempt's hook saw: an answer from LiteLLM's own cache cost nothing.
         """
@@ -163,9 +178,9 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         self._remember(call, response)
         if call.climbed_to:
             return response  # the better answer, on its way through the guardrails
-        better = await self._climber.better(call, data, response)
-        if better is not response:
-            response = await _through_the_hooks(data, user_api_key_dict, better)
+        response = await self._recaller.answer(call, data, response)
+        if call.climbed_to:
+            response = await _through_the_hooks(data, user_api_key_dict, response)
         self._comparing.sample(call.answering, data, response)
         self._meter.close(call)
         return response
@@ -193,7 +208,7 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
             return
         if attempt and from_cache(response):
             await self._climber.recall(call, attempt, response)
-        stream = guarded(self._climber, self._meter, call, response, request_data, self._settings)
+        stream = self._recaller.stream(call, response, request_data)
         try:
             async with aclosing(stream) as items:
                 async for item in items:
@@ -277,6 +292,17 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         call = self._meter.open(account, policy, SURFACES.get(call_type, call_type), kwargs, {})
         self._calls.add(call, kwargs)
         return call
+
+
+def _unpin(kwargs: dict[str, Any], call_type: str) -> None:
+    """Take Farthing's own marks out of what a provider is sent: it may refuse them."""
+    if SURFACES.get(call_type) in PINNABLE:
+        told: dict[str, Any] = {
+            name: kwargs[name] for name in ("messages", "input", "system") if name in kwargs
+        }
+        clean = without_pins(told)
+        if clean is not told:
+            kwargs.update(clean)
 
 
 def _own_id(response_id: Any) -> str:

@@ -71,6 +71,8 @@ class Meter:
         self._chores = chores
         self._tasks: set[asyncio.Task[Any]] = set()
         self.sessions = SessionBook()
+        self.on_settled: Callable[[Call, Attempt, Charge], None] | None = None
+        """Told of each charge, in the way of its answer; raises nothing."""
 
     def start_chores(self) -> None:
         """Start what runs in the background on the running loop. Cheap to repeat."""
@@ -129,6 +131,10 @@ class Meter:
         if error:
             call.span.set_status(Status(StatusCode.ERROR, error))
         call.span.end()
+
+    def note(self, call: Call, name: str, facts: Mapping[str, str | int]) -> None:
+        """Leave a span of what was done on behalf of a call, which may have ended already."""
+        self._tracer.start_span(name, context=set_span_in_context(call.span), attributes=facts).end()
 
     # Grading
 
@@ -203,6 +209,7 @@ class Meter:
             held=held.amount,
             available=held.available,
             streamed=bool(payload.get("stream")),
+            plan=call.plan,
         )
         return held.output_cap
 
@@ -306,7 +313,8 @@ class Meter:
             span = self._tracer.start_span("farthing settle", context=set_span_in_context(call.span))
             estimated = usage is None
             if usage is None:
-                usage = await asyncio.to_thread(counted_usage, dict(call.payload), "".join(attempt.answered))
+                sent = attempt.plan.payload if attempt.plan else dict(call.payload)
+                usage = await asyncio.to_thread(counted_usage, sent, "".join(attempt.answered))
             charge = charge_of(
                 call,
                 attempt,
@@ -334,7 +342,9 @@ class Meter:
             span.end()
             if call.kind == "inference":  # a grading's tier is not the request's, and may outlive its span
                 call.span.set_attributes(facts)
-        if outcome != "failed":
+        if self.on_settled:
+            self.on_settled(call, attempt, charge)
+        if outcome != "failed" and not call.may_recall:
             self.close(call)
         return charge
 

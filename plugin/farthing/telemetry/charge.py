@@ -58,6 +58,21 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
+class ContextUse:
+    """How a call's history was sent: ``leave``, ``mask`` or ``block``; ``observe …``: what would have been.
+
+    Input tokens of the client's request and of what was sent, as counted here. ``saved`` (nano-dollars) is
+    what the input was expected to cost less; below zero in a turn that gives up a cached prefix for later
+    savings. It is an estimate, apart from every sum of money billed.
+    """
+
+    decision: str
+    tokens_before: int
+    tokens_after: int
+    saved: int
+
+
+@dataclass(frozen=True, slots=True)
 class Charge:
     """One settled call. Money is nano-dollars; times are UTC; empty text means "not applicable".
 
@@ -105,3 +120,5 @@ class Charge:
     climbed_from: str
     gateway_instance: str
     sequence: int
+    context: ContextUse | None = None
+    """None if the call has no history that was looked at."""

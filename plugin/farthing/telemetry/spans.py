@@ -17,7 +17,7 @@ from opentelemetry.trace.status import Status, StatusCode
 
 from farthing.money import nano_from_usd, usd_text
 from farthing.telemetry import attributes as a
-from farthing.telemetry.charge import Account, Charge
+from farthing.telemetry.charge import Account, Charge, ContextUse
 from farthing.telemetry.resource import SCOPE, gateway_resource
 
 AttributeScalar = str | int | bool | float
@@ -84,6 +84,8 @@ def charge_attributes(charge: Charge, *, mirror_gen_ai_cost: bool = False) -> di
     }
     if charge.grade:
         found[a.GRADE_SCORE] = charge.grade_score
+    if charge.context is not None:
+        found |= context_attributes(charge.context)
     if charge.baseline_cost is not None:
         found[a.BASELINE_COST] = usd_text(charge.baseline_cost)
     if charge.cost is not None:
@@ -104,6 +106,16 @@ def charge_attributes(charge: Charge, *, mirror_gen_ai_cost: bool = False) -> di
                 a.USAGE_COST_SOURCE: "local",
             }
     return {name: _writable(value) if isinstance(value, str) else value for name, value in found.items()}
+
+
+def context_attributes(use: ContextUse) -> dict[str, AttributeScalar]:
+    """Return how a history was sent, as the span attributes of a charge or of a request."""
+    return {
+        a.CONTEXT_DECISION: use.decision,
+        a.CONTEXT_TOKENS_BEFORE: use.tokens_before,
+        a.CONTEXT_TOKENS_AFTER: use.tokens_after,
+        a.CONTEXT_SAVED: usd_text(use.saved),
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,8 @@ def write(
 
 def is_busy(error: sqlite3.OperationalError) -> bool:
     """Return whether another connection was in the way: the same step may succeed later."""
-    return error.sqlite_errorcode & 0xFF in _BUSY
+    # Errors that Python's own module raises carry no code of SQLite's.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY
 
 
 def waiting(

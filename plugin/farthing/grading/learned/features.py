@@ -8,7 +8,7 @@ from math import log1p
 import numpy as np
 from numpy.typing import NDArray
 
-from farthing.grading.embedding import Embedder, Vector
+from farthing.embedding import Embedder, Vector
 from farthing.grading.learned.question import Question, question_of
 from farthing.grading.lexicon import DEMANDING, GROUPS, NUMBERS, QUANTIFIERS, STOPWORDS, UNSPACED
 from farthing.grading.task import Task

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from farthing.grading.embedding import Embedder, Vector
+from farthing.embedding import Embedder, Vector
 from farthing.grading.grade import Grade
 from farthing.grading.learned.artifact import FORMAT, Artifact, read
 from farthing.grading.learned.calibration import Cuts

@@ -1,0 +1,1 @@
+"""The context benchmark: what a shorter history keeps, and what it saves."""
