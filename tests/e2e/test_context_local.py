@@ -81,5 +81,5 @@ def test_the_local_model_summarises_ten_turns_and_turn_11_is_answered(
         assert charge["context_decision"] == "block"
         assert charge["context_tokens_after"] < charge["context_tokens_before"] * 0.7
         assert charge["input_tokens"] < before["input_tokens"], "as the model's own tokenizer counts"
-    else:
-        assert charge["context_decision"] in ("leave", "block")
+    # Its digests and the summary's figures make the short ones hardly shorter: never longer is what holds.
+    assert charge["context_tokens_after"] <= charge["context_tokens_before"]
