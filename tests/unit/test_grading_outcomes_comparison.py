@@ -192,4 +192,4 @@ def test_long_hostile_answers_are_read_in_bounded_time(start: str, piece: str) -
     hostile = start + piece * (100_000 // len(piece))
     started = time.perf_counter()
     answers_agree(hostile + "x", "y" + hostile)
-    assert time.perf_counter() - started < 20
+    assert time.perf_counter() - started < 5

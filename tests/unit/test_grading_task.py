@@ -200,7 +200,7 @@ def test_hostile_sizes_take_bounded_time() -> None:
     chat(user([{"type": "text", "text": "x"}] * 100_000))
     chat(*[user([{"type": "text", "text": "x"}] * 500)] * 2_000)
     chat(user("x"), tools=[{"name": "f", "input_schema": {"properties": {"a": 1}}}] * 100_000)
-    assert time.perf_counter() - started < 20
+    assert time.perf_counter() - started < 3.0
 
 
 def test_the_ask_is_read_whatever_stands_before_it() -> None:
@@ -208,7 +208,7 @@ def test_the_ask_is_read_whatever_stands_before_it() -> None:
     calls = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}] * 10_000}
     started = time.perf_counter()
     assert chat(*[flood, calls] * 50, user("Why?")).ask == "Why?"
-    assert time.perf_counter() - started < 20
+    assert time.perf_counter() - started < 1.0
 
 
 def words(text: str) -> list[str]:
