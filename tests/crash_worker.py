@@ -25,8 +25,10 @@ from farthing.proxy.holds import Holds
 from farthing.proxy.meter import Meter
 from farthing.proxy.policy import DEFAULT_POLICY
 from farthing.proxy.streams import metered
+from farthing.proxy.tree import Tree
 from farthing.settings import CostSettings, Price, Settings
 from farthing.telemetry import Account
+from farthing.telemetry.metrics import Metrics
 from farthing.telemetry.outbox import Outbox
 from farthing.telemetry.spans import ChargeSpans
 
@@ -61,8 +63,8 @@ class Worker:
             prices=prices,
             holds=Holds(settings, prices, self.store, charge_log, Alarms(settings)),
             charge_log=charge_log,
-            tracing=SimpleNamespace(tracer=trace.NoOpTracer()),  # type: ignore[arg-type]
-            metrics=SimpleNamespace(record=lambda *facts: None),  # type: ignore[arg-type]
+            tree=Tree(trace.NoOpTracer()),
+            metrics=Metrics(settings.telemetry, instance=self.outbox.instance),
         )
 
     async def run(self) -> None:

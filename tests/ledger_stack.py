@@ -26,8 +26,11 @@ _SERVE = "import sys; from farthing.settings import Settings; from farthing.ledg
 _SERVE += "serve(Settings.model_validate_json(sys.argv[1]))"
 
 
-def ledger_settings(folder: Path, port: int | None = None) -> Settings:
-    """Return settings of an embedded ledger in ``folder`` at a free loopback port."""
+def ledger_settings(folder: Path, port: int | None = None, **changes: object) -> Settings:
+    """Return settings of an embedded ledger in ``folder`` at a free loopback port.
+
+    It does not roll by itself unless ``changes`` (to settings.ledger) say so.
+    """
     if port is None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
@@ -37,6 +40,8 @@ def ledger_settings(folder: Path, port: int | None = None) -> Settings:
         password=PASSWORD,
         path=folder / "ledger",
         database="farthing",
+        # The tests' spans are of fixed days, which must not expire when those are long ago.
+        **{"roll_every_s": 0, "retention": {"traces_days": None}, **changes},
     )
     return Settings(ledger=ledger)
 
@@ -52,7 +57,7 @@ def start_ledger(settings: Settings) -> subprocess.Popen[str]:
     )
 
 
-def wait_ready(settings: Settings, process: subprocess.Popen[str], within_s: float = 30) -> float:
+def wait_ready(settings: Settings, process: subprocess.Popen[str], within_s: float = 120) -> float:
     """Return how many seconds it took until /ping answered; raise with the server's words if it does not."""
     began = time.monotonic()
     while time.monotonic() - began < within_s:
@@ -78,9 +83,9 @@ def stop_ledger(process: subprocess.Popen[str], number: int = signal.SIGTERM) ->
 
 
 @contextmanager
-def embedded_ledger(folder: Path, port: int | None = None) -> Iterator[Settings]:
+def embedded_ledger(folder: Path, port: int | None = None, **changes: object) -> Iterator[Settings]:
     """Run an embedded ledger in ``folder`` and yield its settings."""
-    settings = ledger_settings(folder, port)
+    settings = ledger_settings(folder, port, **changes)
     process = start_ledger(settings)
     try:
         wait_ready(settings, process)

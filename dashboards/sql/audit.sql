@@ -1,13 +1,38 @@
--- Each answered call of a time, the newest first, with the grade it was given: what `farthing audit` reads.
+-- What grade did each answered call of a time get, and which model answered it?
 --
--- Parameters: {since:DateTime64(3, 'UTC')}, calls begun from then on;
---             {last:UInt64}, only the newest so many of them.
+-- The newest first: what `farthing audit` reads. Charges hold no prompts.
 --
--- Charges hold no prompts: `intent` is a digest, shared by calls that ask the same.
--- cost_usd is NULL if the call has no price. Beside each row, the same on every one, of all charges of that time:
---   other_usd                      what gradings, summaries and failed attempts cost
---   local_answered, fast_answered  calls that the tier answered at the first go
---   local_climbed, fast_climbed    calls that the tier failed and another answered
+-- Parameters:
+--   {since:DateTime64(3, 'UTC')}  calls begun from then on
+--   {last:UInt64}                 only the newest so many of them
+--
+-- Columns:
+--   kind                inference: others are counted in other_usd
+--   id                  the charge's id
+--   started             when the call began, in UTC
+--   intent              a digest of the ask, shared by calls that ask the same
+--   grade               LOW, MEDIUM or HIGH
+--   grade_score         how hard the task is, 0 to 1
+--   grade_source        cache, learned, judge or rule
+--   tier                local, fast or strong
+--   model               the model that answered
+--   provider            who is paid for it
+--   stand_in            true if a small local model answered under the model's name
+--   climbed_from        the tier whose answer was not good enough
+--   input_tokens        tokens sent to the model
+--   output_tokens       tokens it wrote
+--   cache_read_tokens   of the input: read from a cache
+--   cache_write_tokens  of the input: written to a cache
+--   cache_write_1h_tokens  of those: to a cache of one hour
+--   reasoning_tokens    of the output: not shown
+--   usage_estimated     true if the tokens were counted here, not by the provider
+--   cost_usd            what it cost; NULL: it has no price
+--   other_usd           what gradings, summaries and failed attempts of that time cost: the same on every row,
+--                       as are the next four
+--   local_answered      calls that the local tier answered at the first go
+--   local_climbed       calls that it failed and another tier answered
+--   fast_answered       calls that the fast tier answered at the first go
+--   fast_climbed        calls that it failed and another tier answered
 SELECT *
 FROM
 (

@@ -9,7 +9,16 @@ from pathlib import Path
 
 from farthing import __version__, commands
 from farthing.context import commands as context_commands
+from farthing.ledger import commands as ledger_commands
+from farthing.ledger import (
+    doctor_commands,
+    focus_commands,
+    invoice_commands,
+    statement_commands,
+    trace_commands,
+)
 from farthing.settings import SettingsError
+from farthing.simulate import commands as simulate_commands
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,12 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     grade.set_defaults(run=commands.grade)
 
-    statement = subcommands.add_parser(
-        "statement", parents=[_config()], help="what each department, user, tier and model cost in a month"
-    )
-    statement.add_argument("--month", type=_month, help="YYYY-MM in UTC (default: this month)")
-    statement.add_argument("--format", choices=("table", "csv", "json"), default="table")
-    statement.set_defaults(run=commands.statement)
+    statement_commands.add_parsers(subcommands, _config())
 
     balance = subcommands.add_parser(
         "balance", parents=[_config()], help="what each user has left, in credits"
@@ -138,18 +142,13 @@ def _parser() -> argparse.ArgumentParser:
     _audit_arguments(audit)
     audit.set_defaults(run=commands.audit)
 
-    ledger = subcommands.add_parser("ledger", help="the embedded ledger, and migrations of any ledger")
-    actions = ledger.add_subparsers(title="actions", metavar="ACTION", required=True)
-    serve = actions.add_parser(
-        "serve",
-        parents=[_config()],
-        help="serve the embedded ledger (OTLP in, ClickHouse's HTTP protocol out)",
-    )
-    serve.set_defaults(run=commands.ledger_serve)
-    migrate = actions.add_parser(
-        "migrate", parents=[_config()], help="create or update the tables of the ledger at ledger.url"
-    )
-    migrate.set_defaults(run=commands.ledger_migrate)
+    trace_commands.add_parsers(subcommands, _config())
+    doctor_commands.add_parsers(subcommands, _config())
+    focus_commands.add_parsers(subcommands, _config())
+    invoice_commands.add_parsers(subcommands, _config())
+    simulate_commands.add_parsers(subcommands, _config())
+
+    ledger_commands.add_parsers(subcommands, _config())
     return parser
 
 

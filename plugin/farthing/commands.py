@@ -129,22 +129,6 @@ def grade(arguments: argparse.Namespace) -> None:
         print(line)
 
 
-def statement(arguments: argparse.Namespace) -> int:
-    """Print a month's statement."""
-    from farthing.ledger import LedgerError, connect
-    from farthing.ledger.statement import render, statement, this_month
-
-    loaded = settings.load(arguments.config)
-    month = arguments.month or this_month()
-    try:
-        rows = statement(connect(loaded.ledger), month)
-    except LedgerError as error:
-        print(f"farthing: {error}", file=sys.stderr)
-        return 1
-    print(render(rows, arguments.format, organisation=loaded.organisation, month=month), end="")
-    return 0
-
-
 def balance(arguments: argparse.Namespace) -> int:
     """Print balances, once or whenever they change, or verify them."""
     from farthing.credits import StoreError
@@ -351,25 +335,4 @@ def audit(arguments: argparse.Namespace) -> int:
     except LedgerError as error:
         print(f"farthing: {error}", file=sys.stderr)
         return 1
-    return 0
-
-
-def ledger_serve(arguments: argparse.Namespace) -> int:
-    """Serve the embedded ledger."""
-    from farthing.ledger.server import serve
-
-    serve(settings.load(arguments.config))
-    return 0
-
-
-def ledger_migrate(arguments: argparse.Namespace) -> int:
-    """Bring the ledger's tables up to date."""
-    from farthing.ledger import LedgerError, prepare
-
-    try:
-        applied = prepare(settings.load(arguments.config).ledger)
-    except LedgerError as error:
-        print(f"farthing: {error}", file=sys.stderr)
-        return 1
-    print("\n".join(f"applied {name}" for name in applied) or "the ledger is up to date")
     return 0

@@ -130,6 +130,12 @@ class Key(_Section):
         min_length=1,
         description="LiteLLM model groups the key may call; `*` for all",
     )
+    agent: str = Field(
+        "",
+        max_length=128,
+        description="the agent that calls with this key, as reports name it; default: what the client says "
+        "(metadata.farthing_agent or the header x-farthing-agent)",
+    )
     floor: GradeName = Field("LOW", description="lowest grade given to this key's tasks")
     ceiling: GradeName = Field(
         "HIGH", description="highest grade given to this key's tasks; neither climb nor fallback passes it"
@@ -519,6 +525,11 @@ class CostSettings(_Section):
     )
 
 
+def _fsync(value: object) -> object:
+    # YAML reads a bare `off` as false; true and false were this setting's values once.
+    return {True: "always", False: "off"}.get(value, value) if isinstance(value, bool) else value
+
+
 class Telemetry(_Section):
     """Where spans go and what they may hold."""
 
@@ -529,17 +540,93 @@ class Telemetry(_Section):
     otlp_password: Secret = Field("", description="basic-auth password of the OTLP endpoint")
     metrics_endpoint: Annotated[str, BeforeValidator(lambda value: value and _url(value))] = Field(
         "",
-        description="OTLP/HTTP base URL for metrics; empty: none are sent (the embedded ledger takes none)",
+        description="OTLP/HTTP base URL for metrics (a collector or the embedded ledger); empty: none sent",
     )
     outbox: Path = Field(Path(".farthing/outbox.db"), description="file that keeps charges until delivered")
-    outbox_fsync: bool = Field(
-        True, description="true: a charge survives a power cut; false: only a crash of the process"
+    outbox_fsync: Annotated[Literal["always", "interval", "off"], BeforeValidator(_fsync)] = Field(
+        "always",
+        description="when a charge is synced to disk. always: before its call is answered, a power cut takes "
+        "none; interval: within outbox_fsync_ms, a power cut takes what is younger; off: when the system "
+        "likes, a power cut takes seconds to minutes. A crash of the process takes none in any case",
+    )
+    outbox_fsync_ms: float = Field(
+        100, ge=1, le=60_000, description="milliseconds between syncs, where outbox_fsync is interval"
+    )
+    outbox_max_bytes: int = Field(
+        1 << 30,
+        ge=0,
+        description="bytes that outbox may take; an alarm is logged at 80 %, after delivered charges were "
+        "dropped early; 0: no bound",
+    )
+    on_outbox_full: Literal["deny", "allow"] = Field(
+        "deny",
+        description="at outbox_max_bytes. deny: calls that cost money get a 503, and a quarter above it free "
+        "ones too; allow: calls go on, and the file grows. Charges are written in any case",
     )
     outbox_keep_s: float = Field(7 * 86400, ge=0, description="seconds a delivered charge is kept on disk")
+    linger_s: float = Field(
+        1.0, ge=0, le=60, description="seconds that a charge may wait for company before it is sent"
+    )
     service_name: Name = Field("farthing", description="OTel service.name of the gateway")
     mirror_gen_ai_cost: bool = Field(
         False, description="also write gen_ai.usage.cost*, which some trace viewers read"
     )
+    prometheus_port: int = Field(
+        0,
+        ge=0,
+        le=65_535,
+        description="port at which Prometheus scrapes metrics (needs farthing[prometheus]); 0: none. Each "
+        "further worker takes the next free one",
+    )
+    prometheus_host: str = Field(
+        "127.0.0.1", description="address of that port; it asks for no password, so mind who can reach it"
+    )
+    capture_content: bool = Field(
+        False,
+        description="true: prompts and answers are written into spans, for everybody who reads traces; never "
+        "into charges",
+    )
+
+
+class Reader(_Section):
+    """Who may read the embedded ledger, and change nothing."""
+
+    user: Name = Field(description="user name (HTTP Basic)")
+    password: Secret = Field(min_length=8, description="password, of 8 characters or more")
+    department: Name | None = Field(
+        None,
+        description="sees the rows of this department alone, where a table has departments; default: all",
+    )
+
+
+class Retention(_Section):
+    """How long the ledger keeps rows. Statements, rolls and closed months stay for ever."""
+
+    traces_days: int | None = Field(
+        90,
+        ge=1,
+        le=10_000,
+        description="days after which spans and metrics expire, by their own time; `rebuild` reaches no "
+        "further back. null: never",
+    )
+    charges_months: int | None = Field(
+        None,
+        ge=2,
+        description="whole months that single charges are kept; what is older is dropped by `farthing ledger "
+        "retain`, once its month is closed; default: for ever",
+    )
+
+
+class Hardware(_Section):
+    """What a node of own hardware costs, used or idle."""
+
+    node: Name = Field(description="the node's name")
+    tier: Name = Field("local", description="the tier that it serves")
+    valid_from: date = Field(description="first day, YYYY-MM-DD (UTC)")
+    valid_to: date | None = Field(None, description="the day after the last; default: still")
+    usd_per_hour: Amount = Field(description="USD per hour, power and depreciation included")
+    method: Literal["rent", "owned"] = Field("owned", description="rent or owned")
+    note: str = Field("", description="what the figure is made of")
 
 
 class Ledger(_Section):
@@ -550,6 +637,38 @@ class Ledger(_Section):
     user: str = Field("farthing", description="ClickHouse user")
     password: Secret = Field("", description="ClickHouse password")
     path: Path = Field(Path(".farthing/ledger"), description="folder of the embedded ledger's data")
+    readers: list[Reader] = Field(
+        default_factory=list, description="who else may read the embedded ledger, and only read"
+    )
+    roll_every_s: float = Field(
+        60,
+        ge=0,
+        description="seconds between the embedded ledger's rolls, which make statements fast; 0: none. A "
+        "ClickHouse server is rolled by `farthing ledger roll --every S`",
+    )
+    retention: Retention = Field(default_factory=Retention, description="how long rows are kept")
+    hardware: list[Hardware] = Field(
+        default_factory=list, description="what own hardware costs, for `farthing ledger sync`"
+    )
+    cluster: str = Field(
+        "",
+        pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$",
+        description="ClickHouse cluster that holds the ledger, with replicas; empty: one server",
+    )
+    sharded: bool = Field(
+        False,
+        description="true: charges are spread over the cluster's shards; each keeps its own in the database "
+        "named as ledger.database with _shard behind it",
+    )
+
+    @model_validator(mode="after")
+    def _check_readers(self) -> "Ledger":
+        names = [self.user, *(reader.user for reader in self.readers)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"readers: {', '.join(twice)} is named twice (ledger.user counts)")
+        if self.sharded and not self.cluster:
+            raise ValueError("sharded needs a cluster")
+        return self
 
 
 class Settings(_Section):

@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +31,13 @@ USERS = [
     NewKey(new_secret(), "grace", "platform", "CC-2", 1_000_000),
     NewKey(new_secret(), "blaise", "marketing", "CC-3", 0),
     NewKey(new_secret(), "charles", "support", "CC-4", 3),
+    NewKey(new_secret(), "emmy", "support", "CC-4", 3),
     NewKey(new_secret(), "wide", "platform", "CC-2", 1_000, ("*",)),
     NewKey(new_secret(), "limited", "support", "CC-4", 1_000, ("auto", "local")),
 ]
+
+# Reading the certificates takes tens of milliseconds, for each client made without this.
+TLS = ssl.create_default_context()
 
 
 @dataclass(frozen=True)
@@ -48,14 +54,25 @@ class Gateway:
         return self.stack.proxy_url
 
     def openai(self, user: str, **more: Any) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=self.secret(user), max_retries=0, **more)
+        return openai.OpenAI(
+            base_url=f"{self.url}/v1",
+            api_key=self.secret(user),
+            max_retries=0,
+            http_client=openai.DefaultHttpxClient(verify=TLS),
+            **more,
+        )
 
     def anthropic(self, user: str) -> anthropic.Anthropic:
-        return anthropic.Anthropic(base_url=self.url, api_key=self.secret(user), max_retries=0)
+        return anthropic.Anthropic(
+            base_url=self.url,
+            api_key=self.secret(user),
+            max_retries=0,
+            http_client=anthropic.DefaultHttpxClient(verify=TLS),
+        )
 
     def post(self, user: str, path: str, body: dict[str, Any], **headers: str) -> httpx.Response:
         headers = {"authorization": f"Bearer {self.secret(user)}", **headers}
-        return httpx.post(f"{self.url}{path}", json=body, headers=headers, timeout=120)
+        return httpx.post(f"{self.url}{path}", json=body, headers=headers, timeout=120, verify=TLS)
 
     def balance(self, user: str) -> Balance:
         with ThreadPoolExecutor(1) as pool:  # a test may run in an event loop of its own
@@ -63,8 +80,11 @@ class Gateway:
         return found
 
     def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
-        client = connect(self.stack.settings.ledger)
-        return list(client.query(sql, parameters=parameters).named_results())
+        return list(self.ledger.query(sql, parameters=parameters).named_results())
+
+    @cached_property
+    def ledger(self) -> Any:
+        return connect(self.stack.settings.ledger)
 
     def charge(self, charge_id: str, within_s: float = 20) -> dict[str, Any]:
         """Return a charge's row in the ledger, once it has arrived there."""
@@ -74,7 +94,7 @@ class Gateway:
             if found:
                 assert len(found) == 1
                 return found[0]
-            time.sleep(0.2)
+            time.sleep(0.05)
         raise AssertionError(f"charge {charge_id} did not arrive in the ledger within {within_s} s")
 
     def charges_of(self, user: str) -> list[dict[str, Any]]:
@@ -88,7 +108,11 @@ class Gateway:
 @pytest.fixture(scope="session")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder: Path = tmp_path_factory.mktemp("stack")
-    with Stack(folder, USERS, departments={"marketing": {"when_short": "deny"}}) as stack:
+    stack = Stack(folder, USERS, departments={"marketing": {"when_short": "deny"}})
+    config = yaml.safe_load((folder / "farthing.yaml").read_text())
+    config["telemetry"]["linger_s"] = 0.02  # every other test waits for a charge
+    (folder / "farthing.yaml").write_text(yaml.safe_dump(config))
+    with stack:
         yield Gateway(stack)
 
 

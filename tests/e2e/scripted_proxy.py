@@ -15,7 +15,7 @@ from farthing.credits import Balance
 from farthing.credits.report import balances
 from farthing.demo.stack import Part, free_port
 from farthing.settings import load
-from tests.e2e.conftest import Gateway, second_proxy
+from tests.e2e.conftest import TLS, Gateway, second_proxy
 from tests.stack import ROOT
 from tests.unit.credit_backends import finished
 
@@ -38,7 +38,9 @@ class Scripted:
         cap = {"max_tokens": 300} if surface == "messages" else {}  # the Messages API demands one
         body = {"model": "auto", "stream": stream, **ask, **cap, **more}
         headers = {"authorization": f"Bearer {self.gateway.secret(user)}"}
-        return httpx.post(f"{self.url}{PATHS[surface]}", json=body, headers=headers, timeout=timeout)
+        return httpx.post(
+            f"{self.url}{PATHS[surface]}", json=body, headers=headers, timeout=timeout, verify=TLS
+        )
 
     def balances(self) -> dict[str, Balance]:
         """Every account of the proxy's own store, by its id."""

@@ -14,6 +14,8 @@ import pytest
 from farthing.context.fold import OWN, Fold, Owner
 from farthing.context.memory_file import FileMemory
 from farthing.demo.stack import Part, free_port
+from farthing.ledger import connect
+from farthing.ledger.trace import TraceSpan, trace
 from farthing.proxy.accounts import hash_key
 from farthing.proxy.sessions import session_of
 from farthing.telemetry import Account
@@ -195,8 +197,6 @@ def make_proxy(
             config["model_list"] = [*groups, *rest]
 
         def settle(settings: dict[str, Any]) -> None:
-            settings["credits"]["store"] = f"sqlite:///{folder / 'credits.db'}"
-            settings["telemetry"]["outbox"] = str(folder / "outbox.db")
             settings["context"] = {
                 "path": str(folder / "context.db"),
                 **context,
@@ -239,6 +239,25 @@ both = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"
 everywhere = pytest.mark.parametrize("surface", ["chat", "responses", "messages"])
 
 
+def assert_linked(gateway: Gateway, summary: dict[str, Any], served: dict[str, Any]) -> None:
+    """A summary points to the request that it was written for, and one sent with it points to the summary."""
+    client = connect(gateway.stack.settings.ledger)
+
+    def spans_of(row: dict[str, Any], name: str) -> dict[str, TraceSpan]:
+        def found() -> dict[str, TraceSpan] | None:
+            by_name = {span.name: span for span in trace(client, row["trace_id"])}
+            return by_name if name in by_name else None
+
+        return until(found, 30)
+
+    spans = spans_of(summary, "farthing summary")
+    written, root = spans["farthing summary"], spans["farthing chat"]
+    (charged,) = [s for s in spans.values() if s.attributes.get("farthing.charge.id") == summary["id"]]
+    assert charged.links == written.links == ((root.span_id, "serves"),)
+    assert (charged.parent_span_id, written.parent_span_id) == (written.span_id, root.span_id)
+    assert spans_of(served, "farthing context")["farthing context"].links == ((written.span_id, "summary"),)
+
+
 @both
 @everywhere
 def test_the_block_goes_out_from_turn_11_and_grows_at_21_and_31(proxy, memory, surface, stream):
@@ -268,6 +287,9 @@ def test_the_block_goes_out_from_turn_11_and_grows_at_21_and_31(proxy, memory, s
     assert at_11["context_decision"] == "block"
     assert at_11["context_tokens_after"] < at_11["context_tokens_before"]
     assert at_11["context_saved"] > 0
+    if surface == "chat" and not stream:
+        (at_15,) = [row for row in rows if row["session_step"] == 15 and row["kind"] == "inference"]
+        assert_linked(proxy.gateway, summaries[0], at_15)
 
 
 @everywhere

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from farthing.ledger import connect
+from farthing.ledger.trace import trace
 from tests.e2e.conftest import Gateway
 from tests.e2e.scripted_models import CASES
 from tests.e2e.scripted_proxy import Scripted, said, scripted_proxy
@@ -73,6 +75,12 @@ def test_the_judges_grade_counts_and_its_cost_is_on_the_bill(judged):
     assert grading["cost_total"] == Decimal("0.0012"), "120 tokens of the judge"
     assert grading["baseline_cost"] is None, "nobody would have graded without Farthing"
     assert answer["kind"] == "inference"
+    root_span(gateway, charge["trace_id"])  # it comes last
+    client = connect(gateway.stack.settings.ledger)
+    spans = {span.span_id: span for span in trace(client, charge["trace_id"])}
+    ((served, what),) = spans[grading["span_id"]].links
+    assert (what, spans[served].name) == ("serves", "farthing chat")
+    assert spans[spans[grading["span_id"]].parent_span_id].name == "farthing grade"
     _, again = said(judged.ask("ada", "chat", "Greet the jury."), stream=False)
     repeat = gateway.charge(again["charge"])
     assert repeat["grade_source"] == "cache"

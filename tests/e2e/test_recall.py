@@ -20,7 +20,7 @@ from farthing.demo.stack import Part, free_port
 from farthing.proxy.accounts import hash_key
 from farthing.proxy.sessions import session_of
 from farthing.telemetry import Account
-from tests.e2e.conftest import Gateway, second_proxy
+from tests.e2e.conftest import TLS, Gateway, second_proxy
 from tests.e2e.recalling_models import USAGE
 from tests.e2e.scripted_proxy import PATHS, Scripted
 from tests.stack import ROOT
@@ -100,7 +100,14 @@ class Client:
 
     def _openai(self) -> openai.OpenAI:
         url = f"{self.proxy.url}/v1"
-        return openai.OpenAI(base_url=url, api_key=self.secret, max_retries=0, default_headers=self.headers)
+        client = openai.DefaultHttpxClient(verify=TLS)
+        return openai.OpenAI(
+            base_url=url,
+            api_key=self.secret,
+            max_retries=0,
+            default_headers=self.headers,
+            http_client=client,
+        )
 
     def _chat(self, turn: str, stream: bool, more: dict[str, Any]) -> Seen:
         asked: Any = {"messages": [{"role": "user", "content": turn}], **more}
@@ -147,7 +154,11 @@ class Client:
 
     def _messages(self, turn: str, stream: bool, more: dict[str, Any]) -> Seen:
         client = anthropic.Anthropic(
-            base_url=self.proxy.url, api_key=self.secret, max_retries=0, default_headers=self.headers
+            base_url=self.proxy.url,
+            api_key=self.secret,
+            max_retries=0,
+            default_headers=self.headers,
+            http_client=anthropic.DefaultHttpxClient(verify=TLS),
         )
         asked: Any = {"messages": [{"role": "user", "content": turn}], "max_tokens": 300, **more}
         wire = []
@@ -203,9 +214,6 @@ def proxy(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 model["model_info"] = {"base_model": name[0].partition("/")[2]}
 
     def settle(settings: dict[str, Any]) -> None:
-        settings["credits"]["store"] = f"sqlite:///{folder / 'credits.db'}"
-        # Its own: what others charged would be taken off these balances, too.
-        settings["telemetry"]["outbox"] = str(folder / "outbox.db")
         settings["context"] = {"recall_tool": True, "path": str(folder / "context.db")}
         # Everything ordinary is LOW, and what has failed before, too.
         settings["grading"] |= {"quality": 0.5, "outcomes": {"learn": False}}
@@ -424,11 +432,11 @@ def test_a_long_text_comes_in_parts(ada, stream):
 
 @both
 def test_without_the_money_to_go_on_the_client_is_told(proxy, memory, stream):
-    charles = Client(proxy, "charles", memory, uuid.uuid4().hex)
-    reference = charles.left_out(" ".join(f"line {n}" for n in range(20_000)))
+    poor = Client(proxy, "emmy", memory, uuid.uuid4().hex)
+    reference = poor.left_out(" ".join(f"line {n}" for n in range(20_000)))
     with pytest.raises(openai.APIError, match="Not enough credits"):
-        charles.ask("chat", recall(reference), {"say": "never"}, stream=stream, max_tokens=100)
-    assert charles.charges(1)[0]["outcome"] == "ok"
+        poor.ask("chat", recall(reference), {"say": "never"}, stream=stream, max_tokens=100)
+    assert poor.charges(1)[0]["outcome"] == "ok"
     held = [balance.held for balance in proxy.balances().values()]
     assert set(held) == {0}
 

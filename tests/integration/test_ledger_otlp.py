@@ -30,6 +30,7 @@ from farthing.ledger.trace import render, trace
 from farthing.settings import Settings
 from farthing.telemetry import Cost
 from farthing.telemetry.charge import ContextUse
+from farthing.telemetry.otlp_reply import read_reply
 from farthing.telemetry.spans import ChargeSpans
 from tests.ledger_stack import (
     AUTH,
@@ -55,7 +56,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 @pytest.fixture(autouse=True)
 def empty(settings: Settings) -> None:
-    for table in ("otel_traces", "otel_traces_trace_id_ts", "charges"):
+    for table in ("otel_traces", "otel_traces_trace_id_ts", "charges", "charge_arrivals", "charge_rolls"):
         sql(settings, f"TRUNCATE TABLE {table}")
 
 
@@ -172,7 +173,7 @@ def test_json_is_stored_as_protobuf_is(settings: Settings) -> None:
 def test_a_malformed_request_is_refused_whole(settings: Settings) -> None:
     good = ChargeSpans("farthing", "x").finish(charge()).payload
     bad_id = ExportTraceServiceRequest.FromString(good)
-    bad_id.resource_spans[0].scope_spans[0].spans.add().trace_id = b"short"
+    bad_id.resource_spans[0].scope_spans[0].spans[0].trace_id = b"short"
     late = ExportTraceServiceRequest.FromString(good)
     late.resource_spans[0].scope_spans[0].spans[0].end_time_unix_nano = 2**64 - 1
     json_type = {"Content-Type": "application/json"}
@@ -180,7 +181,7 @@ def test_a_malformed_request_is_refused_whole(settings: Settings) -> None:
     cases: list[tuple[bytes, dict[str, str], int]] = [
         (good[:-3], PROTOBUF, 400),
         (b"nonsense", PROTOBUF, 400),
-        (good + bad_id.SerializeToString(), PROTOBUF, 400),
+        (bad_id.SerializeToString(), PROTOBUF, 400),
         (late.SerializeToString(), PROTOBUF, 400),
         (good, PROTOBUF | {"Content-Encoding": "gzip"}, 400),
         (gzip.compress(good)[:-9], PROTOBUF | {"Content-Encoding": "gzip"}, 400),
@@ -207,6 +208,38 @@ def test_a_malformed_request_is_refused_whole(settings: Settings) -> None:
     assert ExportTraceServiceResponse.FromString(empty.content) == ExportTraceServiceResponse()
 
 
+def test_a_span_that_cannot_be_stored_does_not_cost_its_neighbours_theirs(settings: Settings) -> None:
+    spans = ChargeSpans("farthing", "x")
+    request = ExportTraceServiceRequest.FromString(
+        b"".join(spans.finish(charge(number)).payload for number in range(1, 6))
+    )
+    second, fourth = (request.resource_spans[n].scope_spans[0].spans[0] for n in (1, 3))
+    second.parent_span_id = b"short"
+    fourth.links.add(trace_id=b"short")
+    payload = request.SerializeToString().replace(b"charge-5", b"charge-\xff")
+    response = post_spans(settings, payload)
+    assert response.status_code == 200, response.text
+    told = ExportTraceServiceResponse.FromString(response.content).partial_success
+    assert told.rejected_spans == 3
+    assert told.error_message == "a parent span id has 5 bytes instead of 8"
+    assert sql(settings, "SELECT id FROM charges_final ORDER BY id") == "charge-1\ncharge-3\n"
+    reply = read_reply(response.status_code, response.headers, response.content)
+    assert reply.verdict == "rejected", "the sender then finds out which, one by one"
+
+
+def test_an_attribute_of_a_megabyte_is_kept_whole(settings: Settings) -> None:
+    long = "é" * 500_000
+    request = ExportTraceServiceRequest.FromString(ChargeSpans("farthing", "x").finish(charge()).payload)
+    request.resource_spans[0].scope_spans[0].spans[0].attributes.add(key="note").value.string_value = long
+    for _ in range(2):
+        assert post_spans(settings, request.SerializeToString()).status_code == 200
+    asked = (
+        "SELECT DISTINCT lengthUTF8(SpanAttributes['note']), SpanAttributes['note'] = repeat('é', 500000) "
+    )
+    assert sql(settings, asked + "FROM otel_traces") == "500000\t1\n"
+    assert sql(settings, "SELECT count() FROM charges_final") == "1\n"
+
+
 def test_a_charge_keeps_every_field(settings: Settings) -> None:
     one = charge(context=ContextUse("block", 9_000, 3_000, -2_500_000))
     finished = ChargeSpans("farthing", "gw").finish(one)
@@ -219,7 +252,8 @@ def test_a_charge_keeps_every_field(settings: Settings) -> None:
         "started": "2026-11-24 10:00:01.123456000", "ended": "2026-11-24 10:00:02.357456000",
         "key_hash": "ab" * 32, "user": "ada", "department": "engineering", "cost_centre": "CC-100",
         "session_id": "s-1", "session_step": 3, "surface": "chat", "streamed": True, "grade": "HIGH",
-        "grade_score": 0.875, "grade_source": "rule", "intent": "c0ffee00", "tier": "strong",
+        "grade_score": 0.875, "grade_source": "rule", "intent": "c0ffee00",
+        "agent": "", "task": "", "tier": "strong",
         "model": "gpt-5", "provider": "openai", "stand_in": False,
         "input_tokens": 1000, "output_tokens": 200, "cache_read_tokens": 300,
         "cache_write_tokens": 50, "reasoning_tokens": 20, "usage_estimated": False,
@@ -229,7 +263,7 @@ def test_a_charge_keeps_every_field(settings: Settings) -> None:
         "price_version": "map-1", "cost_source": "provider", "baseline_model": "gpt-5",
         "baseline_cost": "0.004000003", "held": "0.009", "settled": "0.003350001", "balance": "0.996649999",
         "climbed_from": "fast", "context_decision": "block", "context_tokens_before": 9000,
-        "context_tokens_after": 3000, "context_saved": "-0.0025",
+        "context_tokens_after": 3000, "context_saved": "-0.0025", "refused": [],
         "gateway_instance": "gw-1", "sequence": 1,
         "trace_id": finished.trace_id, "span_id": finished.span_id,
     }  # fmt: skip

@@ -57,6 +57,7 @@ def by_hand(charges: list[Charge], month: str) -> list[StatementLine]:
                 unpriced=len(group) - len(priced),
                 without_baseline=len(answers) - len(compared),
                 stand_in=any(one.stand_in for one in group),
+                of_month=month,
             )
         )
     return lines

@@ -69,6 +69,11 @@ def test_help_explains_every_command():
         "credits",
         "audit",
         "ledger",
+        "trace",
+        "doctor",
+        "focus",
+        "reconcile",
+        "simulate",
     ):
         assert re.search(rf"^    {command}\s+\w+", shown, re.M), command
         subprocess.run([farthing, command, "--help"], capture_output=True, check=True)

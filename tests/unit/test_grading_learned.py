@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -291,14 +292,20 @@ def test_a_megabyte_of_anything_is_graded_in_bounded_time(piece: str) -> None:
     assert min(times) < 0.020
 
 
-def test_typical_prompts_are_graded_in_well_under_a_millisecond() -> None:
-    for text, most in ((WORD_PROBLEM, 0.000_6), (WORD_PROBLEM * 80, 0.002)):
-        times = []
-        for _ in range(60):
-            started = time.perf_counter()
-            GRADER.grade(task_from({"prompt": text}))
-            times.append(time.perf_counter() - started)
-        assert min(times) < most
+def _best_s(work: Callable[[], object]) -> float:
+    times = []
+    for _ in range(60):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+@pytest.mark.parametrize(("prompt", "most"), [(WORD_PROBLEM, 25_000), (WORD_PROBLEM * 80, 80_000)])
+def test_grading_a_typical_prompt_costs_no_more_than_some_additions_in_python(prompt: str, most: int) -> None:
+    """25 000 additions take half a millisecond where this was written; slower machines add slower, too."""
+    addition_s = _best_s(lambda: sum(number for number in range(10_000))) / 10_000
+    assert _best_s(lambda: GRADER.grade(task_from({"prompt": prompt}))) < most * addition_s
 
 
 # The artifact

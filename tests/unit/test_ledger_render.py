@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.ledger.render import _six
+from farthing.ledger.cells import rounded
 from farthing.ledger.statement import StatementLine, render, totals
 
 
@@ -84,7 +84,7 @@ def test_an_empty_statement_says_so() -> None:
     ],
 )  # fmt: skip
 def test_money_is_rounded_half_to_even_without_floats(nano: int | None, text: str) -> None:
-    assert _six(nano, "?") == text
+    assert rounded(nano, 6, "?") == text
 
 
 @given(st.lists(st.integers(-(10**20), 10**20) | st.none(), max_size=20))

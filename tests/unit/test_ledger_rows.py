@@ -5,11 +5,13 @@ import json
 import struct
 
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 
-from farthing.ledger.rows import _length, _number, as_map, as_text
+from farthing.ledger.pairs import PairsByBytes, length
+from farthing.ledger.rows import _number, as_map, as_text
 from farthing.ledger.writer import SpanWriter
 
 
@@ -56,8 +58,59 @@ def test_every_type_of_value_has_its_text() -> None:
 
 @pytest.mark.parametrize("number", [0, 1, 127, 128, 300, 16383, 16384, 2**31])
 def test_lengths_are_leb128(number: int) -> None:
-    value = sum((byte & 0x7F) << (7 * place) for place, byte in enumerate(_length(number)))
+    value = sum((byte & 0x7F) << (7 * place) for place, byte in enumerate(length(number)))
     assert value == number
+
+
+VALUES = st.recursive(
+    st.one_of(
+        st.text(max_size=150).map(lambda text: AnyValue(string_value=text)),
+        st.integers(-(2**63), 2**63 - 1).map(lambda number: AnyValue(int_value=number)),
+        st.integers(0, 2**35).map(lambda number: AnyValue(int_value=number)),
+        st.booleans().map(lambda yes: AnyValue(bool_value=yes)),
+        st.floats().map(lambda number: AnyValue(double_value=number)),
+        st.binary(max_size=20).map(lambda data: AnyValue(bytes_value=data)),
+        st.just(AnyValue()),
+    ),
+    lambda inner: st.lists(inner, max_size=3).map(lambda v: AnyValue(array_value=ArrayValue(values=v))),
+    max_leaves=4,
+)
+
+
+@given(st.text(max_size=150), VALUES)
+def test_what_is_cut_out_of_the_bytes_is_what_they_mean(name: str, value: AnyValue) -> None:
+    item = KeyValue(key=name, value=value)
+    pairs = PairsByBytes()
+    for raw in (item.SerializeToString(), item.SerializeToString()):
+        assert pairs[raw] == tuple(
+            length(len(part.encode())) + part.encode() for part in (item.key, as_text(item.value))
+        )
+
+
+@given(st.binary(max_size=40), st.integers(0, 3))
+def test_bytes_that_are_no_attribute_are_refused_or_read_as_protobuf_does(noise: bytes, cut: int) -> None:
+    whole = KeyValue(key="farthing.tier", value=AnyValue(string_value="local")).SerializeToString()
+    for raw in (noise, whole[: len(whole) - cut] + noise, whole[:-5] + noise[:5], whole[:17] + noise):
+        try:
+            item = KeyValue.FromString(raw)
+        except DecodeError:
+            with pytest.raises(ValueError, match="cannot be read"):
+                PairsByBytes()[raw]
+        else:
+            name, text = item.key.encode(), as_text(item.value).encode()
+            assert PairsByBytes()[raw] == (length(len(name)) + name, length(len(text)) + text)
+
+
+def test_attributes_that_never_come_again_are_not_kept() -> None:
+    pairs = PairsByBytes()
+    for number in range(20_000):
+        item = KeyValue(key="id", value=AnyValue(string_value=f"charge-{number}"))
+        assert pairs[item.SerializeToString()][1].endswith(f"charge-{number}".encode())
+    for number in range(140_000):
+        pairs[KeyValue(key=f"name-{number}", value=AnyValue(bool_value=True)).SerializeToString()]
+    pairs[KeyValue(key="text", value=AnyValue(string_value="x" * 10**6)).SerializeToString()]
+    assert len(pairs) <= 131_072
+    assert sum(map(len, pairs)) < 4 * 10**6
 
 
 class Store:

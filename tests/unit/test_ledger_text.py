@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farthing.ledger import sqlfiles, sqltext
-from farthing.ledger.auth import Credentials, Gate, basic, clickhouse
+from farthing.ledger.auth import Credentials, Gate, Guest, basic, clickhouse
 from farthing.ledger.encoding import EncodingError, choose, pack, unpack, unpack_blocks
 from farthing.ledger.errors import EngineError, TooLargeError
 from farthing.ledger.schema import migrations
+from farthing.settings import Reader
 from farthing.telemetry import attributes
 
 
@@ -81,11 +82,11 @@ def _charge_names() -> set[str]:
         "farthing.baseline.",
         "farthing.context.",
     )
+    labels = (attributes.TIER, attributes.GRADE, attributes.INTENT, attributes.TASK)
     return {
         value
         for value in vars(attributes).values()
-        if isinstance(value, str)
-        and (value.startswith(prefixes) or value in (attributes.TIER, attributes.GRADE, attributes.INTENT))
+        if isinstance(value, str) and (value.startswith(prefixes) or value in labels)
     }
 
 
@@ -205,6 +206,15 @@ def test_only_the_right_user_and_password_pass() -> None:
         assert not gate.admits(Credentials(user, password))
     assert not gate.admits(None)
     assert not Gate("ada", "").admits(None), "no credentials are not an empty password"
+    readers = [
+        Reader(user="eve", password="long enough", department="x"),
+        Reader(user="bob", password="as long as"),
+    ]
+    shared = Gate("ada", "owner's", readers)
+    assert shared.admits(Credentials("ada", "owner's")) == Guest(owner=True)
+    assert shared.admits(Credentials("eve", "long enough")) == Guest(False, "x")
+    assert shared.admits(Credentials("bob", "as long as")) == Guest(False, None)
+    assert shared.admits(Credentials("eve", "as long as")) is None
     assert basic({"authorization": "Basic YTpiOmM="}) == Credentials("a", "b:c")
     for wrong in ("", "Basic", "Basic YQ==", "Basic \xff", "Basic ////", "Bearer YTpi"):
         assert basic({"authorization": wrong}) is None

@@ -2,6 +2,7 @@
 
 import asyncio
 import multiprocessing
+import os
 import random
 import sqlite3
 import threading
@@ -9,7 +10,9 @@ import time
 
 import pytest
 
+from farthing.telemetry import outbox_file, sqlite_file
 from farthing.telemetry.outbox import Outbox, OutboxError
+from farthing.telemetry.outbox_file import Entry
 
 spawn = multiprocessing.get_context("spawn")
 
@@ -165,6 +168,43 @@ async def test_one_bad_entry_does_not_fail_its_neighbours(outbox):
     assert (await outbox.counts()).pending == 20
 
 
+async def test_a_file_that_somebody_locks_fails_its_appends_together_and_not_one_after_another(
+    outbox, path, monkeypatch
+):
+    monkeypatch.setattr(outbox_file, "WAIT_S", 0.3)
+    backup = sqlite3.connect(path, isolation_level=None)
+    backup.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    appends = (outbox.append(f"c{number}", 1, b"x", sequence=number) for number in range(1, 21))
+    found = await asyncio.gather(*appends, return_exceptions=True)
+    assert all(isinstance(error, OutboxError) for error in found)
+    assert time.monotonic() - began < 3, "twenty waits of 0.3 s are six seconds"
+    backup.close()
+    await fill(outbox, "c1")
+    assert (await outbox.counts()).pending == 1
+
+
+async def test_what_is_done_every_few_seconds_does_not_read_a_week_of_deliveries(path):
+    """It is done under the lock that every worker's append needs."""
+    rows = 5_000
+    db = outbox_file.open_file(path, fsync=False)
+    sqlite_file.write(
+        db, 1.0, lambda db: outbox_file.add(db, [Entry(f"c{n}", "i", n, 1, b"x" * 500) for n in range(rows)])
+    )
+    now = time.time()
+    db.execute("UPDATE charges SET state = 'delivered', closed_at = ?", (now,))
+    db.execute("UPDATE charges SET appended_at = appended_at + 100 WHERE row > ?", (rows - 3,))
+    steps = []
+    db.set_progress_handler(lambda: steps.append(1), 100)
+    assert outbox_file.counts(db).oldest_s == 0
+    assert outbox_file.prune(db, 3600, 10) == 0
+    assert len(outbox_file.page(db, now + 50, 0, 10)[1]) == 3
+    assert len(outbox_file.page(db, now - 50, rows - 2, 10)[1]) == 2
+    assert outbox_file.prune_early(db, now + 50, 10) == 10
+    assert len(steps) < 30, "each row that is looked at takes several steps"
+    db.close()
+
+
 async def test_a_listener_that_fails_does_not_stop_the_outbox(outbox):
     def fail():
         raise RuntimeError("listener")
@@ -209,17 +249,71 @@ def test_a_file_that_is_no_outbox_is_refused(tmp_path):
         Outbox(tmp_path / "outbox.db")
 
 
-@pytest.mark.parametrize(("fsync", "level"), [(True, 2), (False, 1)])
+@pytest.mark.parametrize(
+    ("fsync", "level"), [("always", 2), ("interval", 1), ("off", 1), (True, 2), (False, 1)]
+)
 async def test_fsync_chooses_what_a_charge_survives(path, fsync, level):
     outbox = Outbox(path, fsync=fsync)
-    found = await outbox._ask(lambda db: db.execute("PRAGMA synchronous").fetchone()[0])
+    found = await outbox._worker.ask(lambda db: db.execute("PRAGMA synchronous").fetchone()[0])
     assert found == level  # SQLite: 2 is FULL, 1 is NORMAL
     await outbox.close()
 
 
-def append_until_killed(path, name, done):
+async def test_on_an_interval_the_log_is_synced_soon_after_an_append_and_not_without_one(path, monkeypatch):
+    synced = []
+
+    def fdatasync(descriptor):
+        synced.append((time.monotonic(), os.readlink(f"/proc/self/fd/{descriptor}")))
+
+    monkeypatch.setattr("farthing.telemetry.outbox_sync.os.fdatasync", fdatasync)
+    outbox = Outbox(path, fsync="interval", fsync_ms=50)
+    await asyncio.sleep(0.2)
+    before = len(synced)
+    asked = time.monotonic()
+    await fill(outbox, *"abc")
+    returned = time.monotonic()
+    async with asyncio.timeout(10):
+        while len(synced) == before:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    at, name = synced[-1]
+    assert name == f"{path}-wal"
+    assert at - asked >= 0.05
+    assert at >= returned, "an append does not wait for the disk"
+    await outbox.close()
+    assert len(synced) <= before + 3, "three appends share a sync; closing has the last"
+
+
+async def test_an_append_at_once_runs_on_the_callers_thread_and_waits_for_nobody(path):
+    outbox, other = Outbox(path, fsync="off"), Outbox(path, fsync="off")
+    threads = []
+    outbox.on_append(lambda: threads.append(threading.current_thread().name))
+    await fill(outbox, "a")
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")  # another worker is writing
+    waiting = asyncio.create_task(fill(outbox, "b"))
+    await asyncio.sleep(0.05)
+    assert not waiting.done(), "and the event loop goes on meanwhile"
+    blocker.execute("COMMIT")
+    blocker.close()
+    await waiting
+    assert threads == ["MainThread", "farthing-outbox"]
+    assert ids(await other.pending(10)) == ["a", "b"]
+    await outbox.close()
+    await other.close()
+
+
+async def test_appends_at_once_do_not_let_the_log_grow_without_end(path):
+    outbox = Outbox(path, fsync="off")
+    for number in range(4000):
+        await outbox.append(f"c{number}", 1, bytes(2000), sequence=number)
+    written = 4000 * 5 * 4120  # pages of each append, at least
+    assert path.with_name(f"{path.name}-wal").stat().st_size < written / 2
+    await outbox.close()
+
+
+def append_until_killed(path, name, fsync, done):
     async def traffic():
-        outbox = Outbox(path)
+        outbox = Outbox(path, fsync=fsync)
         while True:
             number = outbox.next_sequence()
             await outbox.append(f"{name}-{number}", number, b"x" * 500, sequence=number)
@@ -228,16 +322,16 @@ def append_until_killed(path, name, done):
     asyncio.run(traffic())
 
 
-def test_kill_9_amid_appends_loses_no_charge_that_was_acknowledged(path):
+@pytest.mark.parametrize("fsync", ["always", "interval"])
+def test_kill_9_amid_appends_loses_no_charge_that_was_acknowledged(path, fsync):
     pipes, workers = [], []
     for name in ("p", "q"):
         reading, writing = spawn.Pipe(duplex=False)
-        workers.append(spawn.Process(target=append_until_killed, args=(path, name, writing)))
+        workers.append(spawn.Process(target=append_until_killed, args=(path, name, fsync, writing)))
         workers[-1].start()
         writing.close()
         pipes.append(reading)
-    acknowledged = {pipe.recv() for pipe in pipes}
-    time.sleep(random.uniform(0.1, 0.2))
+    acknowledged = {pipe.recv() for pipe in pipes for _ in range(random.randint(15, 40))}
     for worker in workers:
         worker.kill()
         worker.join(timeout=30)

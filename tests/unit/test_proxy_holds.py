@@ -11,6 +11,7 @@ from farthing.credits import StoreError, open_store
 from farthing.proxy import holds as holds_module
 from farthing.proxy.alarms import Alarms
 from farthing.proxy.calls import Attempt, Call, Deployment
+from farthing.proxy.charge_log import UnrecordableError
 from farthing.proxy.holds import Holds, LocalShareError
 from farthing.settings import CostSettings, Credits, Price, Settings
 from farthing.telemetry import Account
@@ -44,8 +45,13 @@ class World:
         self.clock = Clock()
         self.store = open_store(f"sqlite:///{tmp_path / 'credits.db'}", clock=self.clock)
         settings = Settings(cost=COST, credits=Credits(hold_ttl_s=60, **credits))
-        self.log = SimpleNamespace(ready=True)
+        self.recording = True
+        self.log = SimpleNamespace(admit=self.admit)
         self.holds = Holds(settings, PRICES, self.store, self.log, Alarms(settings))
+
+    def admit(self, *, free):
+        if not self.recording and not free:
+            raise UnrecordableError("no room")
 
     async def take(self, name, to=None, call=None):
         return await self.holds.take(call or call_of(), name, "acompletion", to or deployment(), ASK, 50)
@@ -100,8 +106,8 @@ async def test_a_request_that_is_cancelled_while_it_holds_gives_everything_back(
 
 
 async def test_what_cannot_be_recorded_is_not_spent_but_the_free_goes_on(world):
-    world.log.ready = False
-    with pytest.raises(StoreError):
+    world.recording = False
+    with pytest.raises(UnrecordableError):
         await world.take("paid")
     assert (await world.take("free", deployment("local", "own"))).amount == 0
 

@@ -1,7 +1,5 @@
 """The meter's side of grading: what the pipeline is told about a call."""
 
-from types import SimpleNamespace
-
 import pytest
 from opentelemetry import trace
 
@@ -9,8 +7,10 @@ from farthing.grading import Grade
 from farthing.grading.decision import Decision
 from farthing.proxy.calls import Call
 from farthing.proxy.meter import Meter
-from farthing.settings import Grading, Settings
+from farthing.proxy.tree import Tree
+from farthing.settings import Grading, Settings, Telemetry
 from farthing.telemetry import Account
+from farthing.telemetry.metrics import Metrics
 
 
 class Pipeline:
@@ -36,8 +36,8 @@ def meter_of(pipeline, mode="route") -> Meter:
         prices=None,
         holds=None,
         charge_log=None,
-        tracing=SimpleNamespace(tracer=trace.NoOpTracer()),
-        metrics=SimpleNamespace(record=lambda *facts: None),
+        tree=Tree(trace.NoOpTracer()),
+        metrics=Metrics(Telemetry(), instance="i"),
     )
 
 

@@ -30,7 +30,14 @@ class RecordingMeter:
 def call_of(surface, receipt=True):
     deployment = SimpleNamespace(tier="fast", label="gpt-5-mini")
     attempt = SimpleNamespace(
-        id="c", ended=False, answered=[], deployment=deployment, held=5, available=7, charge=None
+        id="c",
+        ended=False,
+        answered=[],
+        answered_ns=0,
+        deployment=deployment,
+        held=5,
+        available=7,
+        charge=None,
     )
     policy = Policy(stream_receipt=receipt)
     call = Call(Account("k", "ada", "research", ""), surface, None, {}, attempt=attempt, policy=policy)

@@ -25,7 +25,8 @@ def written(tmp_path, text):
         ("kredits: {}", "kredits: unknown setting"),
         ("grading: {quality: 99}", "grading.quality = 99"),
         ("keys: [{user: ada, department: x, sha256: plain-key}]", "keys.0.sha256 = 'plain-key'"),
-        ("telemetry: {capture_content: true}", "telemetry.capture_content"),
+        ("telemetry: {capture_prompts: true}", "telemetry.capture_prompts"),
+        ("telemetry: {prometheus_port: 70000}", "telemetry.prometheus_port = 70000"),
         ("telemetry: {otlp_endpoint: banana}", "telemetry.otlp_endpoint = 'banana'"),
         ("ledger: {url: 8123}", "ledger.url = 8123"),
         (

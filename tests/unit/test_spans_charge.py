@@ -1,6 +1,7 @@
 """The charge span says what a call cost, exactly, and nothing it does not know."""
 
 import random
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -16,6 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from farthing import __version__
 from farthing.money import nano_from_usd
 from farthing.telemetry import Account, Charge, Cost, Usage
+from farthing.telemetry.charge import new_charge_id
 from farthing.telemetry.spans import ChargeSpans, charge_attributes
 from tests.unit.otlp_stand_in import attributes_of, parent_context
 
@@ -238,3 +240,11 @@ def test_text_that_utf8_cannot_write_does_not_cost_the_charge_its_account():
     _, _, span = decode(ChargeSpans("g", "i").finish(odd).payload)
     assert attributes_of(span)["farthing.account.user"] == "an?a é"
     assert span.name == "chat gpt?"
+
+
+def test_charge_ids_are_unique_and_sort_by_time():
+    first = new_charge_id()
+    time.sleep(0.002)
+    later = [new_charge_id() for _ in range(1000)]
+    assert all(first < one and len(one) == len(first) == 32 for one in later)
+    assert len(set(later)) == len(later)

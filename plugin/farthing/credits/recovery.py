@@ -45,7 +45,7 @@ class Recovery:
                 for entry in page:
                     if entry.charge_id in unsettled:
                         found += await self._settle(entry.charge_id, entry.payload)
-            self._since = began - _AGAIN_S
+            self._since = self._outbox.bound.settled_before = began - _AGAIN_S
         except (StoreError, OutboxError):
             log.exception("farthing: charges wait to be settled until credit store and outbox answer")
         if found:

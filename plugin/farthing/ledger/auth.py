@@ -1,9 +1,11 @@
-"""Who may use the embedded ledger: one user and password, compared in constant time."""
+"""Who may use the embedded ledger: its owner and its readers. Passwords are compared in constant time."""
 
 import base64
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from farthing.settings import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,19 +16,37 @@ class Credentials:
     password: str
 
 
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Who was let in. Only the owner may write; a reader with a department sees that department alone."""
+
+    owner: bool
+    department: str | None = None
+
+
 class Gate:
-    """Knows the one user and password that are let in."""
+    """Knows the owner's user and password, and those of the readers."""
 
-    def __init__(self, user: str, password: str) -> None:
-        self._user, self._password = user.encode(), password.encode()
+    def __init__(self, user: str, password: str, readers: Sequence[Reader] = ()) -> None:
+        self._known = [(user.encode(), password.encode(), Guest(owner=True))]
+        self._known += [
+            (reader.user.encode(), reader.password.encode(), Guest(False, reader.department))
+            for reader in readers
+        ]
 
-    def admits(self, credentials: Credentials | None) -> bool:
-        """Return whether the credentials are right, in a time that does not tell how nearly they are."""
+    def admits(self, credentials: Credentials | None) -> Guest | None:
+        """Return who the credentials are of, in a time that does not tell how nearly they are right."""
         if credentials is None:
-            return False
-        user = hmac.compare_digest(credentials.user.encode(errors="surrogateescape"), self._user)
-        password = hmac.compare_digest(credentials.password.encode(errors="surrogateescape"), self._password)
-        return user and password
+            return None
+        found = None
+        for known_user, known_password, guest in self._known:
+            user = hmac.compare_digest(credentials.user.encode(errors="surrogateescape"), known_user)
+            password = hmac.compare_digest(
+                credentials.password.encode(errors="surrogateescape"), known_password
+            )
+            if user and password:
+                found = guest
+        return found
 
 
 def basic(headers: Mapping[str, str]) -> Credentials | None:

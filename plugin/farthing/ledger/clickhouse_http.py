@@ -10,7 +10,7 @@ from email.policy import HTTP
 
 from starlette.responses import Response, StreamingResponse
 
-from farthing.ledger import encoding, sqltext
+from farthing.ledger import blocks, encoding, sqltext
 from farthing.ledger.engine import Answer, Engine
 from farthing.ledger.errors import EngineError
 
@@ -57,6 +57,11 @@ _STATUS = {
     503: (236,),
 }
 _STATUS_BY_CODE = {code: status for status, codes in _STATUS.items() for code in codes}
+# How the Go client (the collector's, Grafana's) greets a server, and the revision of its protocol from
+# which a column in a Native block says how it is serialised.
+_GREETING = b"select displayname(), version(), revision(), timezone()"
+_SERIALISATIONS = 54454
+_DISPLAY_NAME = "farthing-ledger"
 _SAFE = re.compile(r"[\x20-\x7e]{1,200}\Z")
 
 
@@ -72,6 +77,12 @@ class Call:
     parameters: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     readonly: bool = False
+    department: str | None = None
+    """Whose rows alone are shown; None: all."""
+    reader: bool = False
+    """Of a user who may only read: other statements are refused, even those that change no rows."""
+    protocol: int = 0
+    """The revision of the native protocol that the client would like Native answers in; 0: none."""
 
 
 def read(method: str, headers: Mapping[str, str], params: Mapping[str, str], body: bytes) -> Call:
@@ -85,8 +96,6 @@ def read(method: str, headers: Mapping[str, str], params: Mapping[str, str], bod
     if content_type.lower().startswith("multipart/form-data"):
         values |= _form(content_type, body)
         body = b""
-    if values.get("compress") == "1":
-        raise EngineError.of(344, "SUPPORT_IS_DISABLED", "compress=1 is not supported; use Accept-Encoding")
     query = values.get("query", "").encode(errors="surrogateescape")
     sql, insert, data = _statement(query, body)
     if not sqltext.first_word(sql):
@@ -108,6 +117,7 @@ def read(method: str, headers: Mapping[str, str], params: Mapping[str, str], bod
         {k: v for k, v in values.items() if k not in _PROTOCOL and not k.startswith("param_")},
         # As in ClickHouse: a GET changes nothing, so no link and no prefetch can.
         method != "POST" or values.get("readonly", "0") != "0",
+        protocol=int(asked) if (asked := values.get("client_protocol_version", "")).isdecimal() else 0,
     )
 
 
@@ -148,6 +158,12 @@ def _form(content_type: str, body: bytes) -> dict[str, str]:
 
 def run(engine: Engine, call: Call) -> Answer:
     """Run a call (blocking). Raises EngineError."""
+    if call.reader and not sqltext.answers_rows(call.sql):
+        raise EngineError.of(164, "READONLY", "Cannot execute query in readonly mode")
+    if call.reader and sqltext.first_word(call.sql) == b"KILL":
+        raise EngineError.of(497, "ACCESS_DENIED", "a reader cannot stop queries")
+    if call.protocol and b" ".join(call.sql.split()).lower() == _GREETING:
+        return _greet(call.protocol, engine.version)
     if call.insert is None:
         return engine.query(
             call.sql,
@@ -156,6 +172,7 @@ def run(engine: Engine, call: Call) -> Answer:
             parameters=call.parameters,
             settings=call.settings,
             readonly=call.readonly,
+            department=call.department,
         )
     if call.readonly:
         raise EngineError.of(
@@ -170,9 +187,33 @@ def run(engine: Engine, call: Call) -> Answer:
     )
 
 
+def _greet(protocol: int, version: str) -> Answer:
+    """Answer the Go client's greeting, which it reads as a server of its own revision would write it.
+
+    The engine writes Native as of revision 0 (no block header, no serialisations). So that is the revision
+    named here, and the client reads everything after the greeting by it.
+    """
+
+    def text(value: str) -> bytes:
+        return bytes((len(value),)) + value.encode()
+
+    serialisation = b"\0" if protocol >= _SERIALISATIONS else b""
+    columns = [
+        ("displayName()", "String", text(_DISPLAY_NAME)),
+        ("version()", "String", text(version)),
+        ("revision()", "UInt32", bytes(4)),
+        ("timezone()", "String", text("UTC")),
+    ]
+    # Block header: not overflows, no bucket. Then the numbers of columns and rows.
+    body = b"\x01\0\x02\xff\xff\xff\xff\0" + bytes((len(columns), 1))
+    for name, kind, value in columns:
+        body += text(name) + text(kind) + serialisation + value
+    return Answer(body, "Native", 1)
+
+
 def _common(query_id: str) -> dict[str, str]:
     return {
-        "X-ClickHouse-Server-Display-Name": "farthing-ledger",
+        "X-ClickHouse-Server-Display-Name": _DISPLAY_NAME,
         "X-ClickHouse-Query-Id": query_id,
         "X-ClickHouse-Timezone": "UTC",
     }
@@ -184,8 +225,11 @@ def query_id(params: Mapping[str, str]) -> str:
     return given if _SAFE.match(given) else str(uuid.uuid4())
 
 
-def answer(result: Answer, identifier: str, accepts: str) -> Response:
-    """Write an answer, encoded as ``accepts`` (an Accept-Encoding value, or empty) allows."""
+def answer(result: Answer, identifier: str, accepts: str, *, in_blocks: bool = False) -> Response:
+    """Write an answer, encoded as ``accepts`` (an Accept-Encoding value, or empty) allows.
+
+    ``in_blocks`` (``compress=1``): in native compressed blocks instead.
+    """
     headers = _common(identifier)
     headers["X-ClickHouse-Summary"] = json.dumps(
         {
@@ -200,6 +244,8 @@ def answer(result: Answer, identifier: str, accepts: str) -> Response:
     if result.output_format is not None:
         headers["X-ClickHouse-Format"] = result.output_format
         media = _MEDIA.get(result.output_format.lower(), "application/octet-stream")
+    if in_blocks:
+        return Response(b"".join(blocks.pack_blocks(result.body)), headers=headers, media_type=media)
     chosen = encoding.choose(accepts) if result.body else ""
     if not chosen and len(result.body) < 1024 * 1024:
         return Response(result.body, headers=headers, media_type=media)
@@ -224,16 +270,19 @@ _MEDIA = {
 }
 
 
-def refusal(error: EngineError, version: str, identifier: str, status: int | None = None) -> Response:
-    """Write an error as ClickHouse does: its text, and its number in a header."""
+def refusal(
+    error: EngineError, version: str, identifier: str, status: int | None = None, *, in_blocks: bool = False
+) -> Response:
+    """Write an error as ClickHouse does: its text (in blocks, as `answer`), and its number in a header."""
     text = str(error)
     if "(version " not in text:
         text += f" (version {version})"
     headers = {**_common(identifier), "X-ClickHouse-Exception-Code": str(error.code)}
     if status == 401:
         headers["WWW-Authenticate"] = 'Basic realm="farthing ledger"'
+    body = (text + "\n").encode(errors="replace")
     return Response(
-        text + "\n",
+        b"".join(blocks.pack_blocks(body)) if in_blocks else body,
         status or _STATUS_BY_CODE.get(error.code, 500),
         headers,
         "text/plain; charset=UTF-8",

@@ -4,6 +4,7 @@ import socket
 from typing import Any
 from urllib.parse import urlsplit
 
+from farthing.ledger.cluster import Layout
 from farthing.ledger.errors import LedgerError
 from farthing.settings import Ledger
 
@@ -20,17 +21,33 @@ def connect(ledger: Ledger) -> Any:
 def prepare(ledger: Ledger) -> list[str]:
     """Make the database if it is not there and bring it up to date; return the migrations applied.
 
-    For a ClickHouse server; the embedded ledger does so itself when it starts. Raises LedgerError.
+    For a ClickHouse server or cluster; the embedded ledger does so itself when it starts. Raises LedgerError.
     """
+    from farthing.ledger.retention import expire_traces
     from farthing.ledger.schema import migrate
 
+    layout = layout_of(ledger)
     client = _connect(ledger, None)
     try:
-        client.command(f"CREATE DATABASE IF NOT EXISTS `{ledger.database}`")
-        client.database = ledger.database
-        return migrate(client)
+        for database in layout.databases:
+            client.command(f"CREATE DATABASE IF NOT EXISTS `{database}` {layout.on_cluster}")
+        client.database = layout.database
+        applied = migrate(client, layout)
+        client.database = layout.shard_database
+        expire_traces(client, ledger.retention.traces_days, layout.on_cluster)
+        return applied
     finally:
         client.close()
+
+
+def layout_of(ledger: Ledger) -> Layout:
+    """Return where the ledger lives."""
+    return Layout(ledger.database, ledger.cluster, ledger.sharded)
+
+
+def connect_shard(ledger: Ledger) -> Any:
+    """Return a client of the shard's own tables on the node at ledger.url; see `connect`."""
+    return _connect(ledger, layout_of(ledger).shard_database)
 
 
 def _connect(ledger: Ledger, database: str | None) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,7 +10,8 @@ class StatementLine:
     """One line. Money is nano-dollars; None means not known, because prices are missing.
 
     ``cost_nano`` and ``baseline_nano`` leave out the ``unpriced`` calls; ``savings_nano`` also leaves out the
-    ``without_baseline`` ones. ``cached_tokens`` are part of ``input_tokens``.
+    ``without_baseline`` ones. ``cached_tokens`` are part of ``input_tokens``. A correction is what a closed
+    month, ``of_month`` (``YYYY-MM``), got after it was closed; its counts and amounts may be below zero.
     """
 
     department: str
@@ -27,6 +29,8 @@ class StatementLine:
     unpriced: int
     without_baseline: int
     stand_in: bool
+    entry: Literal["usage", "correction"] = "usage"
+    of_month: str = ""
 
 
 @dataclass(frozen=True, slots=True)

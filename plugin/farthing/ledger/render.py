@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Literal
 
+from farthing.ledger.cells import printable, rounded, spreadsheet_text
 from farthing.ledger.lines import StatementLine, Totals, totals
 from farthing.money import usd_text
 
@@ -24,16 +25,21 @@ UNPRICED_NOTE = (
     "unpriced calls have no price: they are in no amount above, which are too low by what they cost."
 )
 BASELINE_NOTE = "{count} call(s) have a cost but no baseline: they are in cost, not in baseline or savings."
+CORRECTION_NOTE = (
+    "corrections are what came for a month after it was closed: they are in the totals of this statement, "
+    "and the statement of that month stays as it was."
+)
 EMPTY_NOTE = "Nothing has been charged yet{when}. Charges appear here once calls are settled and delivered."
 
 _HEAD = (
     "department", "cost centre", "user", "tier", "model", "calls", "input", "output", "cached",
-    "cost USD", "baseline USD", "savings USD", "unpriced",
+    "cost USD", "baseline USD", "savings USD", "unpriced", "",
 )  # fmt: skip
 _NAMES = 5
 _FIELDS = (
     "department", "cost_centre", "user", "tier", "model", "calls", "input_tokens", "output_tokens",
     "cached_tokens", "cost_usd", "baseline_usd", "savings_usd", "unpriced", "without_baseline", "stand_in",
+    "entry", "of_month",
 )  # fmt: skip
 
 
@@ -41,7 +47,8 @@ def render(rows: Sequence[StatementLine], fmt: Format, organisation: str, month:
     """Return a statement as text, ending in a line feed.
 
     ``table`` has subtotals and money to six decimals; ``csv`` and ``json`` have all nine, as text, so
-    that no reader turns them into floats (csv: empty, json: null, where an amount is not known).
+    that no reader turns them into floats (csv: empty, json: null, where an amount is not known). In csv,
+    text that a spreadsheet would run as a formula begins with an apostrophe.
     Raises ValueError for another format.
     """
     if fmt == "table":
@@ -54,7 +61,7 @@ def render(rows: Sequence[StatementLine], fmt: Format, organisation: str, month:
 
 
 def _table(rows: Sequence[StatementLine], organisation: str, month: str | None) -> str:
-    title = f"Statement of {organisation}" + (f", {month}" if month else "")
+    title = f"Statement of {printable(organisation)}" + (f", {month}" if month else "")
     if not rows:
         when = f" in {month}" if month else ""
         return f"{title}\n\n{EMPTY_NOTE.format(when=when)}\n"
@@ -63,12 +70,12 @@ def _table(rows: Sequence[StatementLine], organisation: str, month: str | None) 
         sorted(rows, key=lambda line: line.department), lambda line: line.department
     ):
         lines = list(group)
+        body += [(*map(printable, _names(line)), *_figures(line), _of(line)) for line in lines]
         body += [
-            (line.department, line.cost_centre, line.user, line.tier, line.model, *_figures(line))
-            for line in lines
+            (f"{printable(department) or '(none)'}: total", "", "", "", "", *_figures(totals(lines)), ""),
+            None,
         ]
-        body += [(f"{department or '(none)'}: total", "", "", "", "", *_figures(totals(lines))), None]
-    body.append(("all departments", "", "", "", "", *_figures(totals(rows))))
+    body.append(("all departments", "", "", "", "", *_figures(totals(rows)), ""))
     widths = [max(len(row[i]) for row in (_HEAD, *filter(None, body))) for i in range(len(_HEAD))]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     out = [title, "", _aligned(_HEAD, widths), rule]
@@ -79,6 +86,8 @@ def _table(rows: Sequence[StatementLine], organisation: str, month: str | None) 
 def _notes(rows: Sequence[StatementLine]) -> list[str]:
     grand = totals(rows)
     notes = [STAND_IN_NOTE] if any(line.stand_in for line in rows) else []
+    if any(line.entry == "correction" for line in rows):
+        notes.append(CORRECTION_NOTE)
     if grand.unpriced:
         notes.append(UNPRICED_NOTE)
     if grand.without_baseline:
@@ -92,11 +101,19 @@ def _figures(line: StatementLine | Totals) -> tuple[str, ...]:
         f"{line.input_tokens:,}",
         f"{line.output_tokens:,}",
         f"{line.cached_tokens:,}",
-        _six(line.cost_nano, "unpriced"),
-        _six(line.baseline_nano, "-"),
-        _six(line.savings_nano, "unknown"),
+        rounded(line.cost_nano, 6, "unpriced"),
+        rounded(line.baseline_nano, 6, "-"),
+        rounded(line.savings_nano, 6, "unknown"),
         f"{line.unpriced:,}",
     )
+
+
+def _names(line: StatementLine) -> tuple[str, ...]:
+    return line.department, line.cost_centre, line.user, line.tier, line.model
+
+
+def _of(line: StatementLine) -> str:
+    return f"correction of {line.of_month}" if line.entry == "correction" else ""
 
 
 def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
@@ -107,16 +124,6 @@ def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
     return "  ".join(cells).rstrip()
 
 
-def _six(nano: int | None, unknown: str) -> str:
-    """Return an amount with six decimals, rounded half to even like every rounding here."""
-    if nano is None:
-        return unknown
-    micro, rest = divmod(abs(nano), 1000)
-    micro += rest > 500 or (rest == 500 and micro % 2 == 1)
-    sign = "-" if nano < 0 and micro else ""
-    return f"{sign}{micro // 1_000_000:,}.{micro % 1_000_000:06d}"
-
-
 def _exact(nano: int | None) -> str | None:
     return None if nano is None else usd_text(nano)
 
@@ -125,7 +132,8 @@ def _values(line: StatementLine) -> tuple[str | int | bool | None, ...]:
     return (
         line.department, line.cost_centre, line.user, line.tier, line.model, line.calls, line.input_tokens,
         line.output_tokens, line.cached_tokens, _exact(line.cost_nano), _exact(line.baseline_nano),
-        _exact(line.savings_nano), line.unpriced, line.without_baseline, line.stand_in,
+        _exact(line.savings_nano), line.unpriced, line.without_baseline, line.stand_in, line.entry,
+        line.of_month,
     )  # fmt: skip
 
 
@@ -134,11 +142,17 @@ def _csv(rows: Sequence[StatementLine]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_FIELDS)
     for line in rows:
-        *values, stand_in = _values(line)
-        writer.writerow(
-            [*("" if value is None else value for value in values), "true" if stand_in else "false"]
-        )
+        writer.writerow([_cell(name, value) for name, value in zip(_FIELDS, _values(line), strict=True)])
     return out.getvalue()
+
+
+def _cell(name: str, value: str | int | bool | None) -> str | int:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    # Amounts are text already, and one below zero is no formula.
+    return spreadsheet_text(value) if isinstance(value, str) and not name.endswith("_usd") else value
 
 
 def _json(rows: Sequence[StatementLine], organisation: str, month: str | None) -> str:

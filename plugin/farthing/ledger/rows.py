@@ -1,82 +1,20 @@
-"""Spans as rows of otel_traces, in ClickHouse's RowBinary, with the collector exporter's wording.
+"""Attribute values as text, worded as the OpenTelemetry collector's ClickHouse exporter words them.
 
-Attributes of every type are stored as text, as the OpenTelemetry collector's ClickHouse exporter
-writes them: `true`, `1`, `0.25`, base64 for bytes, compact JSON with sorted keys for lists and maps.
+`true`, `1`, `0.25`, base64 for bytes, compact JSON with sorted keys for lists and maps.
 """
 
 import base64
 import json
 import math
-import struct
 from collections.abc import Iterable
 from decimal import Decimal
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-COLUMNS = (
-    "Timestamp", "TraceId", "SpanId", "ParentSpanId", "TraceState", "SpanName", "SpanKind", "ServiceName",
-    "ResourceAttributes", "ScopeName", "ScopeVersion", "SpanAttributes", "Duration", "StatusCode",
-    "StatusMessage", "Events.Timestamp", "Events.Name", "Events.Attributes", "Links.TraceId", "Links.SpanId",
-    "Links.TraceState", "Links.Attributes",
-)  # fmt: skip
-INSERT = f"INSERT INTO otel_traces ({', '.join(f'`{name}`' for name in COLUMNS)})"
-
-_KINDS = ("Unspecified", "Internal", "Server", "Client", "Producer", "Consumer")
-_STATUSES = ("Unset", "Ok", "Error")
 # What Go's JSON encoder escapes, so that its text may stand inside HTML.
 _GO_ESCAPES = str.maketrans(
     {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 )
-
-
-def encode(request: ExportTraceServiceRequest) -> tuple[bytes, int]:
-    """Return the request's spans as RowBinary of `COLUMNS`, and how many they are."""
-    out: list[bytes] = []
-    count = 0
-    for resource in request.resource_spans:
-        attributes = as_map(resource.resource.attributes)
-        service = _text(attributes.get("service.name", ""))
-        resource_map = _map(attributes)
-        for scope in resource.scope_spans:
-            name, version = _text(scope.scope.name), _text(scope.scope.version)
-            for span in scope.spans:
-                out += _row(span, service, resource_map, name, version)
-            count += len(scope.spans)
-    return b"".join(out), count
-
-
-def _row(span: Span, service: bytes, resource: bytes, scope: bytes, version: bytes) -> list[bytes]:
-    events, links = span.events, span.links
-    kind = _KINDS[span.kind] if 0 <= span.kind < len(_KINDS) else ""
-    status = _STATUSES[span.status.code] if 0 <= span.status.code < len(_STATUSES) else ""
-    # A clock set back between start and end must not become a duration of centuries.
-    duration = max(0, span.end_time_unix_nano - span.start_time_unix_nano)
-    return [
-        struct.pack("<q", span.start_time_unix_nano),
-        _text(_hex(span.trace_id)),
-        _text(_hex(span.span_id)),
-        _text(_hex(span.parent_span_id)),
-        _text(span.trace_state),
-        _text(span.name),
-        _text(kind),
-        service,
-        resource,
-        scope,
-        version,
-        _map(as_map(span.attributes)),
-        struct.pack("<Q", duration),
-        _text(status),
-        _text(span.status.message),
-        _array(struct.pack("<q", event.time_unix_nano) for event in events),
-        _array(_text(event.name) for event in events),
-        _array(_map(as_map(event.attributes)) for event in events),
-        _array(_text(_hex(link.trace_id)) for link in links),
-        _array(_text(_hex(link.span_id)) for link in links),
-        _array(_text(link.trace_state) for link in links),
-        _array(_map(as_map(link.attributes)) for link in links),
-    ]
 
 
 def as_map(attributes: Iterable[KeyValue]) -> dict[str, str]:
@@ -139,38 +77,3 @@ def _not_finite(value: float) -> str:
     if math.isnan(value):
         return "NaN"
     return "+Inf" if value > 0 else "-Inf"
-
-
-def _hex(identifier: bytes) -> str:
-    return identifier.hex() if any(identifier) else ""
-
-
-def _length(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-_SHORT = [bytes((number,)) for number in range(0x80)]
-
-
-def _text(text: str) -> bytes:
-    raw = text.encode()
-    size = len(raw)
-    return (_SHORT[size] if size < 0x80 else _length(size)) + raw
-
-
-def _map(items: dict[str, str]) -> bytes:
-    parts = [_length(len(items))]
-    for key, value in items.items():
-        parts.append(_text(key))
-        parts.append(_text(value))
-    return b"".join(parts)
-
-
-def _array(items: Iterable[bytes]) -> bytes:
-    parts = list(items)
-    return _length(len(parts)) + b"".join(parts)

@@ -1,4 +1,4 @@
-"""Migrations: numbered .sql files, each applied once, the same on a ClickHouse server and on chDB."""
+"""Migrations: numbered .sql files, each applied once, the same for a ClickHouse server, a cluster, chDB."""
 
 import hashlib
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from importlib.resources import files
 from typing import Any
 
 from farthing.ledger import sqltext
+from farthing.ledger.cluster import Layout, Statement, render
 from farthing.ledger.errors import LedgerError
 
 _TABLE = """
@@ -46,28 +47,23 @@ def migrations() -> list[Migration]:
     return sorted(found, key=lambda migration: migration.version)
 
 
-def migrate(client: Any) -> list[str]:
+def migrate(client: Any, layout: Layout | None = None) -> list[str]:
     """Bring the client's database up to date; return the names of the migrations applied now.
 
-    ``client`` is a clickhouse-connect client whose database exists. Repeating it changes nothing; a
+    ``client`` is a clickhouse-connect client whose databases exist. Repeating it changes nothing; a
     migration that failed half-way is run again whole, since each of its statements may be repeated.
     Raises LedgerError if the database holds a migration that this version does not know as it is.
     """
-    client.command(_TABLE)
-    applied = {
-        int(version): (str(name), str(digest))
-        for version, name, digest in client.query(
-            "SELECT version, name, sha256 FROM schema_migrations FINAL"
-        ).result_rows
-    }
+    layout = layout or Layout(client.database)
+    _run(client, render([_TABLE.strip()], layout))
+    applied = applied_migrations(client)
     known = migrations()
     _check(applied, known)
     done: list[str] = []
     for migration in known:
         if migration.version in applied:
             continue
-        for statement in sqltext.split(migration.text):
-            client.command(statement)
+        _run(client, render(sqltext.split(migration.text), layout))
         client.command(
             "INSERT INTO schema_migrations (version, name, sha256) "
             "VALUES ({version:UInt32}, {name:String}, {sha256:String})",
@@ -75,6 +71,44 @@ def migrate(client: Any) -> list[str]:
         )
         done.append(migration.name)
     return done
+
+
+def applied_migrations(client: Any) -> dict[int, tuple[str, str]]:
+    """Return name and SHA-256 of each applied migration, by its number."""
+    return {
+        int(version): (str(name), str(digest))
+        for version, name, digest in client.query(
+            "SELECT version, name, sha256 FROM schema_migrations FINAL"
+        ).result_rows
+    }
+
+
+def script(layout: Layout) -> str:
+    """Return all migrations as the SQL that `migrate` would run on an empty ledger, for a reader."""
+    parts = [
+        f"CREATE DATABASE IF NOT EXISTS {name} {layout.on_cluster}".rstrip() + ";\n"
+        for name in layout.databases
+    ]
+    database = ""
+    texts = [("schema_migrations", _TABLE.strip())] + [(one.name, one.text) for one in migrations()]
+    for name, text in texts:
+        parts.append(f"\n-- {name}\n")
+        for statement in render(sqltext.split(text), layout):
+            if statement.database != database:
+                database = statement.database
+                parts.append(f"USE {database};\n")
+            parts.append(f"{statement.sql};\n")
+    return "".join(parts)
+
+
+def _run(client: Any, statements: list[Statement]) -> None:
+    home = client.database
+    try:
+        for statement in statements:
+            client.database = statement.database
+            client.command(statement.sql)
+    finally:
+        client.database = home
 
 
 def _check(applied: dict[int, tuple[str, str]], known: list[Migration]) -> None:

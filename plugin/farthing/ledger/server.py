@@ -1,11 +1,15 @@
 """The embedded ledger's server: OTLP/HTTP in, ClickHouse's HTTP protocol out, one engine behind both."""
 
 import asyncio
+import functools
 import ipaddress
 import os
 import signal
 import socket
 import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -13,18 +17,20 @@ from anyio import CapacityLimiter, to_thread
 from google.protobuf.json_format import MessageToJson  # type: ignore[import-untyped]
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from farthing.ledger import auth, clickhouse_http, encoding, otlp, rows
+from farthing.ledger import auth, clickhouse_http, columns, encoding, otlp, otlp_metrics, rolls
 from farthing.ledger.engine import Engine
 from farthing.ledger.errors import EngineError, LedgerError, TooLargeError
+from farthing.ledger.retention import expire_traces
 from farthing.ledger.schema import migrate
 from farthing.ledger.writer import SpanWriter
-from farthing.settings import Ledger, Settings
+from farthing.settings import Ledger, Retention, Settings
 
 _QUERIES_AT_ONCE = 4
 _GRACE_S = 5
@@ -32,14 +38,19 @@ _GRACE_S = 5
 _INVALID, _UNAVAILABLE, _UNAUTHENTICATED, _RESOURCE = 3, 14, 16, 8
 
 
-def create_app(engine: Engine, user: str, password: str, database: str) -> Starlette:
+_Take = Callable[[bytes, str, str], Awaitable[Message]]
+"""Stores a request's body, given with its media type and its content encoding; returns OTLP's answer."""
+
+
+def create_app(engine: Engine, ledger: Ledger) -> Starlette:
     """Return the server's application over an open, migrated engine."""
-    front = _Front(engine, auth.Gate(user, password), database)
+    front = _Front(engine, auth.Gate(ledger.user, ledger.password, ledger.readers), ledger.database)
     return Starlette(
         routes=[
             Route("/ping", _ping, methods=["GET"]),
             Route("/replicas_status", _ping, methods=["GET"]),
             Route("/v1/traces", front.traces, methods=["POST"]),
+            Route("/v1/metrics", front.metrics, methods=["POST"]),
             Route("/", front.clickhouse, methods=["GET", "POST"]),
         ]
     )
@@ -55,23 +66,32 @@ class _Front:
         # Queries and the reading of spans have threads of their own, so that neither waits for the other.
         self._queries = CapacityLimiter(_QUERIES_AT_ONCE)
         self._readers = CapacityLimiter(1)
+        self._metrics = CapacityLimiter(1)
+        self._columns = columns.SpanColumns()
         self._writer = SpanWriter(self._store)
 
     def _store(self, data: bytes) -> None:
-        self._engine.insert(rows.INSERT, "RowBinary", data, database=self._database)
+        self._engine.insert(
+            columns.INSERT, columns.FORMAT, data, database=self._database, settings=columns.SETTINGS
+        )
 
     async def clickhouse(self, request: Request) -> Response:
         params, version = dict(request.query_params), self._engine.version
         identifier = clickhouse_http.query_id(params)
+        in_blocks = params.get("compress") == "1"
+        refuse = functools.partial(
+            clickhouse_http.refusal, version=version, identifier=identifier, in_blocks=in_blocks
+        )
         credentials = auth.clickhouse(request.headers, params)
-        if not self._gate.admits(credentials):
+        guest = self._gate.admits(credentials)
+        if guest is None:
             name = credentials.user if credentials else "default"
             stranger = EngineError.of(
                 516,
                 "AUTHENTICATION_FAILED",
                 f"{name}: Authentication failed: password is incorrect, or there is no user with such name",
             )
-            return clickhouse_http.refusal(stranger, version, identifier, 403 if credentials else 401)
+            return refuse(stranger, status=403 if credentials else 401)
         try:
             body = await _body(request)
             if not body and not params.get("query") and request.method != "POST":
@@ -80,15 +100,17 @@ class _Front:
             def work() -> Response:
                 plain = clickhouse_http.unpack(request.headers, params, body)
                 call = clickhouse_http.read(request.method, request.headers, params, plain)
+                if not guest.owner:
+                    call = replace(call, readonly=True, reader=True, department=guest.department)
                 result = clickhouse_http.run(self._engine, call)
                 packed = params.get("enable_http_compression") == "1"
                 accepts = request.headers.get("accept-encoding", "") if packed else ""
-                return clickhouse_http.answer(result, identifier, accepts)
+                return clickhouse_http.answer(result, identifier, accepts, in_blocks=in_blocks)
 
             # Abandoned only when the server stops and has waited its grace out.
             return await to_thread.run_sync(work, limiter=self._queries, abandon_on_cancel=True)
         except EngineError as error:
-            return clickhouse_http.refusal(error, version, identifier)
+            return refuse(error)
         except TooLargeError:
             refused = EngineError.of(
                 307,
@@ -96,15 +118,24 @@ class _Front:
                 f"the request is larger than {encoding.BODY_LIMIT >> 20} MiB, or "
                 f"{encoding.UNPACKED_LIMIT >> 20} MiB unpacked; send it in parts",
             )
-            return clickhouse_http.refusal(refused, version, identifier, 413)
+            return refuse(refused, status=413)
         except encoding.EncodingError as problem:
             refused = EngineError.of(271, "CANNOT_DECOMPRESS", str(problem))
-            return clickhouse_http.refusal(refused, version, identifier, 400)
+            return refuse(refused, status=400)
 
     async def traces(self, request: Request) -> Response:
+        return await self._take(request, self._take_spans)
+
+    async def metrics(self, request: Request) -> Response:
+        return await self._take(request, self._take_points)
+
+    async def _take(
+        self, request: Request, take: Callable[[bytes, str, str], Awaitable[Message]]
+    ) -> Response:
         media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         reply = otlp.JSON if media == otlp.JSON else otlp.PROTOBUF
-        if not self._gate.admits(auth.basic(request.headers)):
+        guest = self._gate.admits(auth.basic(request.headers))
+        if guest is None or not guest.owner:
             return _otlp_error(
                 401, _UNAUTHENTICATED, "wrong or missing user and password (HTTP Basic)", reply
             )
@@ -113,15 +144,7 @@ class _Front:
                 415, _INVALID, f"content type {media!r}: use {otlp.PROTOBUF} or {otlp.JSON}", reply
             )
         try:
-            body = await _body(request)
-
-            def work() -> tuple[bytes, int]:
-                plain = encoding.unpack(body, request.headers.get("content-encoding", ""))
-                return rows.encode(otlp.read(plain, reply))
-
-            data, count = await to_thread.run_sync(work, limiter=self._readers)
-            if count:
-                await self._writer.store(data)
+            answer = await take(await _body(request), reply, request.headers.get("content-encoding", ""))
         except TooLargeError:
             return _otlp_error(413, _RESOURCE, f"larger than {encoding.BODY_LIMIT >> 20} MiB", reply)
         except (otlp.MalformedError, encoding.EncodingError) as error:
@@ -129,7 +152,40 @@ class _Front:
         except EngineError as error:
             # 503 tells the sender to keep the spans and try again.
             return _otlp_error(503, _UNAVAILABLE, f"not stored: {error}", reply)
-        return _otlp(200, ExportTraceServiceResponse(), reply)
+        return _otlp(200, answer, reply)
+
+    async def _take_spans(self, body: bytes, media: str, packed: str) -> Message:
+        def work() -> columns.Block:
+            return self._columns.encode(otlp.read(encoding.unpack(body, packed), media))
+
+        block = await to_thread.run_sync(work, limiter=self._readers)
+        if block.rejected and not block.spans:
+            raise otlp.MalformedError(block.reason)
+        if block.spans:
+            await self._writer.store(block.data)
+        answer = ExportTraceServiceResponse()
+        if block.rejected:
+            answer.partial_success.rejected_spans = block.rejected
+            answer.partial_success.error_message = block.reason
+        return answer
+
+    async def _take_points(self, body: bytes, media: str, packed: str) -> Message:
+        def work() -> otlp_metrics.Rows:
+            points = otlp_metrics.encode(otlp_metrics.read(encoding.unpack(body, packed), media))
+            for kind, data in points.by_kind.items():
+                self._engine.insert(
+                    otlp_metrics.INSERTS[kind], otlp_metrics.FORMAT, data, database=self._database
+                )
+            return points
+
+        points = await to_thread.run_sync(work, limiter=self._metrics)
+        if points.rejected and not points.by_kind:
+            raise otlp.MalformedError(points.reason)
+        answer = ExportMetricsServiceResponse()
+        if points.rejected:
+            answer.partial_success.rejected_data_points = points.rejected
+            answer.partial_success.error_message = points.reason
+        return answer
 
 
 async def _body(request: Request) -> bytes:
@@ -173,10 +229,15 @@ def serve(settings: Settings) -> None:
 def _serve(ledger: Ledger) -> None:
     host, port = _address(ledger)
     engine = Engine(ledger.path, ledger.database)
+    rolling = rolls.Background(
+        lambda: _own_client(engine),
+        ledger.roll_every_s,
+        lambda text: print(f"farthing ledger: {text}", file=sys.stderr, flush=True),
+    )
     try:
-        prepare(engine)
+        prepare(engine, ledger.retention)
         with _listen(host, port, ledger.url) as listener:
-            app = create_app(engine, ledger.user, ledger.password, ledger.database)
+            app = create_app(engine, ledger)
             server = _Server(
                 uvicorn.Config(
                     app,
@@ -192,9 +253,11 @@ def _serve(ledger: Ledger) -> None:
             # uvicorn sends itself the signal again after it has stopped; the engine must still be closed.
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: None)
+            if ledger.roll_every_s:
+                rolling.start()
             asyncio.run(server.serve(sockets=[listener]))
     finally:
-        if not engine.close():
+        if not (rolling.stop(_GRACE_S) and engine.close()):
             # A statement outlived its grace. Stored rows are safe; waiting for it could take for ever.
             sys.stderr.flush()
             os._exit(0)
@@ -210,21 +273,27 @@ class _Server(uvicorn.Server):
         print(self._greeting, flush=True)
 
 
-def prepare(engine: Engine) -> list[str]:
+def prepare(engine: Engine, retention: Retention | None = None) -> list[str]:
     """Bring an open engine's schema up to date; return the names of the migrations applied."""
-    from clickhouse_connect import get_client
-
-    client = get_client(interface="chdb", path=str(engine.path), database=engine.database)
+    client = _own_client(engine)
     try:
         applied = migrate(client)
-        for table in ("otel_traces", "charges"):
+        for table in ("otel_traces", "charges", "charge_arrivals"):
             # The embedded ledger has no replica: an acknowledged row must survive a power cut on this disk.
             client.command(
                 f"ALTER TABLE {table} MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1"
             )
+        if retention is not None:
+            expire_traces(client, retention.traces_days)
     finally:
         client.close()
     return applied
+
+
+def _own_client(engine: Engine) -> Any:
+    from clickhouse_connect import get_client
+
+    return get_client(interface="chdb", path=str(engine.path), database=engine.database)
 
 
 def _address(ledger: Ledger) -> tuple[str, int]:

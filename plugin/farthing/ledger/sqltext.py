@@ -52,6 +52,12 @@ def _tokens(sql: bytes) -> Iterator[tuple[str, bytes, int]]:
             yield ("string" if kind == "tag" else kind), match.group(), match.end()
 
 
+def words(sql: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield (kind, token) for everything but gaps. Kinds: string, quoted (a name), word, sign."""
+    for kind, token, _ in _tokens(sql):
+        yield kind, token
+
+
 def split(sql: str) -> list[str]:
     """Return the statements of a script, without their semicolons; comments alone are none."""
     data = sql.encode()

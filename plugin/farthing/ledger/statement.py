@@ -1,7 +1,5 @@
 """The statement: what each department, user, tier and model cost in a month."""
 
-import re
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -9,6 +7,7 @@ from farthing.ledger import sqlfiles
 from farthing.ledger.lines import StatementLine, Totals, totals
 from farthing.ledger.reconcile import Reconciliation, reconcile
 from farthing.ledger.render import Format, render
+from farthing.ledger.report import Asked, this_month
 from farthing.money import nano_from_usd
 
 __all__ = [
@@ -23,30 +22,40 @@ __all__ = [
     "totals",
 ]
 
-_MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])\Z")
 
-
-def this_month() -> str:
-    """Return the current UTC month as ``YYYY-MM``."""
-    return datetime.now(UTC).strftime("%Y-%m")
-
-
-def statement(client: Any, month: str) -> list[StatementLine]:
+def statement(client: Any, month: str, department: str = "") -> list[StatementLine]:
     """Return the lines of a UTC month (``YYYY-MM``), by department, cost centre, user, tier and model.
 
-    Raises ValueError if ``month`` is not one, and what clickhouse-connect raises.
+    A closed month has the lines it was closed with; corrections of earlier months are lines of their own,
+    behind the usage of their department. ``department`` empty: all. Raises ValueError if ``month`` is not
+    one, and what clickhouse-connect raises.
     """
-    if not _MONTH.match(month):
-        raise ValueError(f"{month!r} is not a month; write it as YYYY-MM, for example 2026-11")
-    result = client.query(sqlfiles.load("statement"), parameters={"month": month})
+    asked = Asked(month, department).parameters()
+    question = sqlfiles.question("statement")
+    result = client.query(question.sql, parameters={name: asked[name] for name in question.parameters})
     lines: list[StatementLine] = []
     for row in result.result_rows:
-        *names, calls, sent, written, cached, cost, baseline, savings, unpriced, without, stand_in = row
+        (
+            entry,
+            of_month,
+            *names,
+            calls,
+            sent,
+            written,
+            cached,
+            cost,
+            baseline,
+            savings,
+            unpriced,
+            without,
+            fake,
+        ) = row
         department, cost_centre, user, tier, model = (str(name) for name in names)
         lines.append(
             StatementLine(
                 department, cost_centre, user, tier, model, int(calls), int(sent), int(written), int(cached),
-                _nano(cost), _nano(baseline), _nano(savings), int(unpriced), int(without), bool(stand_in),
+                _nano(cost), _nano(baseline), _nano(savings), int(unpriced), int(without), bool(fake),
+                "correction" if entry == "correction" else "usage", f"{of_month:%Y-%m}",
             )
         )  # fmt: skip
     return lines

@@ -42,6 +42,7 @@ from farthing.proxy.meter import Meter
 from farthing.proxy.recalling import Recaller
 from farthing.proxy.shortening import Shortening
 from farthing.proxy.summarising import Summarising
+from farthing.proxy.tree import Tree
 from farthing.settings import Grading, Settings, load
 from farthing.telemetry import Account
 from farthing.telemetry.delivery import Delivery
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("farthing")
 
 _RETRY_EVERY_S = 1.0
+_LOOK_EVERY_S = 10.0
 _RECOVER_EVERY_S = 60.0
 _PRUNE_EVERY_S, _PRUNE_BATCH = 300.0, 100
 
@@ -139,7 +141,12 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
     settings = settings or load()
     calendar = Calendar(settings.credits.time_zone)
     store = open_store(settings.credits.store, calendar=calendar)
-    outbox = Outbox(settings.telemetry.outbox, fsync=settings.telemetry.outbox_fsync)
+    outbox = Outbox(
+        settings.telemetry.outbox,
+        fsync=settings.telemetry.outbox_fsync,
+        fsync_ms=settings.telemetry.outbox_fsync_ms,
+        most_bytes=settings.telemetry.outbox_max_bytes,
+    )
     alarms = Alarms(settings)
     # As long as both know a charge: one that the store has forgotten would be settled twice.
     look_back_s = min(settings.telemetry.outbox_keep_s, (settings.credits.keep_days - 1) * 86_400)
@@ -159,22 +166,24 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
         outbox.instance,
         mirror_gen_ai_cost=settings.telemetry.mirror_gen_ai_cost,
     )
-    charge_log = ChargeLog(outbox, spans)
+    charge_log = ChargeLog(outbox, spans, on_full=settings.telemetry.on_outbox_full)
     prices = PriceBook(settings.cost)
     holds = Holds(settings, prices, store, charge_log, alarms)
     keeper = _open_keeper(settings)
+    tree = Tree(tracing.tracer, capture_content=settings.telemetry.capture_content)
     meter = Meter(
         settings,
         pipeline=_pipeline(settings.grading, cache, outcomes),
         prices=prices,
         holds=holds,
         charge_log=charge_log,
-        tracing=tracing,
-        metrics=metrics.grades,
+        tree=tree,
+        metrics=metrics,
         chores=(
             delivery.start,
             _every(_RETRY_EVERY_S, charge_log.retry),
             _every(_RETRY_EVERY_S, alarms.post_waiting),
+            _every(_LOOK_EVERY_S, lambda: _look_at(outbox, metrics)),
             _every(_RECOVER_EVERY_S, recovery.run),
             # Three tries before a lease ends.
             _every(settings.credits.hold_ttl_s / 4, holds.renew),
@@ -197,7 +206,7 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
     shortening = None
     if keeper is not None:
         summarising = Summarising(settings, keeper, meter, calls, deployments, _proxy_router)
-        shortening = Shortening(keeper, tracing, summarising)
+        shortening = Shortening(keeper, tree, summarising)
         meter.on_settled = shortening.settled
     hooks = FarthingHooks(
         settings, meter, calls, climber, recaller, comparing, loops, deployments, shortening, sdk_account
@@ -227,6 +236,11 @@ def assemble(settings: Settings | None = None, *, sdk_account: Account | None = 
         outcomes,
         shortening,
     )
+
+
+async def _look_at(outbox: Outbox, metrics: Metrics) -> None:
+    counts = await outbox.counts()
+    metrics.outbox.saw(counts.pending, counts.rejected, counts.oldest_s, counts.bytes)
 
 
 async def _prune(store: CreditStore, keep_days: float) -> None:

@@ -74,6 +74,15 @@ class Attempt:
     """How its history was sent; None if it has none that was looked at."""
     verdict: Verdict | None = None
     """What the answer's check found, once there is an answer that was checked."""
+    answered_ns: int = 0
+    """When its answer was whole, Unix nanoseconds; 0 if it never was."""
+    error: str = ""
+    """What broke it off, if something did: an exception's name."""
+
+    @property
+    def failure(self) -> str:
+        """Why it failed, as `error.type`; empty if nothing says so."""
+        return self.error or (self.verdict.failure if self.verdict else "")
 
 
 @dataclass(slots=True)
@@ -83,6 +92,7 @@ class Call:
     account: Account
     surface: str
     span: Span
+    """What its spans hang from: the request's own span, or that of the step it is made for."""
     payload: Mapping[str, Any]
     session_id: str = ""
     session_step: int = 1
@@ -116,6 +126,17 @@ class Call:
 
     climbed_down_from: str = ""
     """The tier that the grade asked for, if the balance was too short for it."""
+    agent: str = ""
+    task: str = ""
+    """What its charges are labelled with (see labels.py)."""
+    grading: Span | None = None
+    """The span of its grading, while it is graded."""
+    denied: bool = False
+    """True once its refusal has been counted."""
+    added_ns: int = 0
+    """Time that the request has waited for Farthing, until its first model is called."""
+    called: bool = False
+    """True once its first model is called."""
 
     @property
     def payer(self) -> Payer:
@@ -147,16 +168,19 @@ class Call:
         """The request's own call."""
         return self.parent.root if self.parent else self
 
-    def child(self, kind: ChargeKind, payload: Mapping[str, Any], surface: str = "") -> "Call":
+    def child(
+        self, kind: ChargeKind, payload: Mapping[str, Any], surface: str = "", span: Span | None = None
+    ) -> "Call":
         """Return a call of the same account, session and trace, made on behalf of this one.
 
-        An answer (``inference``) keeps the grade it was asked for; a grading has none.
+        An answer (``inference``) keeps the grade it was asked for; a grading has none. ``span`` is that of
+        the step it is made for, if it has one.
         """
         answers = kind == "inference"
         return Call(
             self.account,
             surface or self.surface,
-            self.span,
+            span or self.span,
             payload,
             self.session_id,
             self.session_step,
@@ -169,6 +193,8 @@ class Call:
             parent=self,
             recalls=answers and self.recalls,
             recalled=self.recalled if answers else 0,
+            agent=self.agent,
+            task=self.task,
         )
 
 

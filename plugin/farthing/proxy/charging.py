@@ -24,7 +24,7 @@ def charge_of(
     sequence: int,
     estimated: bool,
 ) -> Charge:
-    """Return the charge of an attempt that ends now.
+    """Return the charge of an attempt that ends now, or has ended when its answer was whole.
 
     ``estimated``: nobody but us counted the tokens. ``instance`` and ``sequence`` number the gateway's
     charges.
@@ -42,7 +42,7 @@ def charge_of(
         kind="failed_attempt" if failed else call.kind,
         outcome=outcome,
         started=_utc(attempt.started_ns),
-        ended=_utc(time.time_ns()),
+        ended=_utc(attempt.answered_ns or time.time_ns()),
         account=call.account,
         session_id=call.session_id,
         session_step=call.session_step,
@@ -70,6 +70,9 @@ def charge_of(
         gateway_instance=instance,
         sequence=sequence,
         context=_context_of(call, attempt, cost, failed),
+        agent=call.agent,
+        task=call.task,
+        error=attempt.failure if failed else "",
     )
 
 

@@ -14,6 +14,7 @@ from farthing.grading.check import Answer, LearnedCheck, Verdict, answers_from, 
 from farthing.proxy.calls import TOKEN, Attempt, Call, Calls
 from farthing.proxy.feedback import Feedback
 from farthing.proxy.meter import Meter
+from farthing.proxy.tree import failed
 from farthing.settings import Settings
 from farthing.telemetry import attributes as attr
 
@@ -95,16 +96,32 @@ class Climber:
             learned=self._learned,
         )
 
-    @staticmethod
-    def checked(call: Call, check: Callable[[], Verdict]) -> Verdict:
-        """Return the verdict of ``check``; one that breaks passes and leaves an event on the call's span."""
+    def checked(self, call: Call, check: Callable[[], Verdict], part: str = "whole") -> Verdict:
+        """Return the verdict of ``check``, with a span of its own.
+
+        One that breaks passes and leaves an event on the call's span. ``part`` says what is checked: the
+        ``whole`` answer, or the ``beginning`` of a streamed one.
+        """
+        span = self._meter.tree.step(call, "check")
         try:
-            return check()
+            verdict = check()
         except Exception as error:
             # The type alone: an exception's text may quote the answer.
             log.error("farthing: the answer check failed (%s); the answer passes", type(error).__name__)
             call.span.add_event("farthing.check.failed", {attr.ERROR_TYPE: type(error).__name__})
+            failed(span, type(error).__name__)
             return _PASSED
+        else:
+            attempt = call.attempt
+            span.set_attributes(
+                {attr.CHECK_PART: part, attr.TIER: attempt.deployment.tier if attempt else ""}
+            )
+            if not verdict.ok:
+                span.set_attributes({attr.CHECK_FAILURE: verdict.failure, attr.CHECK_REASON: verdict.reason})
+                failed(span, verdict.failure)
+            return verdict
+        finally:
+            span.end()
 
     def note(self, call: Call, verdict: Verdict) -> Verdict:
         """Remember a verdict on the call's attempt and for its intent; return it."""
@@ -136,6 +153,7 @@ class Climber:
                 response = await getattr(router, ROUTER_METHODS[call.surface])(**request)
             except Exception as error:
                 await self._meter.abandon(child, type(error).__name__)
+                self._meter.metrics.climbed(attempt.deployment.tier, tier, type(error).__name__)
                 log.warning("farthing: the %s tier gave no better answer (%s)", tier, type(error).__name__)
                 facts = {attr.TIER: tier, attr.ERROR_TYPE: type(error).__name__}
                 call.span.add_event("farthing.climb.failed", facts)
@@ -143,6 +161,7 @@ class Climber:
                 await self._meter.abandon(child)
                 raise
             else:
+                self._meter.metrics.climbed(attempt.deployment.tier, tier)
                 call.climbed_to = child
                 if child.attempt and from_cache(response):
                     await self.recall(child, child.attempt, response)
@@ -153,7 +172,7 @@ class Climber:
         """End an attempt that LiteLLM's own cache answered: checked like any other, but it cost nothing."""
         if not attempt.streamed and self.may_climb(call):
             self.check_response(call, response)
-        await self._meter.release(attempt)
+        await self._meter.recall(call, attempt)
 
     @staticmethod
     def _tell(call: Call, attempt: Attempt, tier: str) -> None:

@@ -61,7 +61,8 @@ def _check_numbers(body: Any) -> None:
         elif isinstance(value, list):
             rest.extend(value)
         elif isinstance(value, float) and not math.isfinite(value):
-            raise RefusedCallError(400, "invalid_request_error", f"{value} is not a number in JSON.")
+            said = f"{value} is not a number in JSON."
+            raise RefusedCallError(400, "invalid_request_error", said, reason="malformed")
 
 
 def _check_body(body: Mapping[str, Any]) -> None:
@@ -97,8 +98,8 @@ def _check_fees(body: Mapping[str, Any]) -> None:
 
 
 def _malformed(name: str, rule: str) -> RefusedCallError:
-    return RefusedCallError(400, "invalid_request_error", f"`{name}` {rule}.")
+    return RefusedCallError(400, "invalid_request_error", f"`{name}` {rule}.", reason="malformed")
 
 
 def _closed(message: str) -> RefusedCallError:
-    return RefusedCallError(403, "permission_error", message)
+    return RefusedCallError(403, "permission_error", message, reason="closed")

@@ -52,6 +52,7 @@ class _Gate:
             verdict = self._climber.checked(
                 self._call,
                 lambda: check_prefix(self._call.payload, self.answer.text, self.answer.tool_names),
+                "beginning",
             )
             if not verdict.ok:
                 self._climber.note(self._call, verdict)

@@ -65,8 +65,7 @@ class Holds:
         nothing stays held.
         """
         free = bounds.is_free(deployment)
-        if not self._charge_log.ready and not free:
-            raise StoreError("charges cannot be written")
+        self._charge_log.admit(free=free)
         try:
             held = await hold_worst_case(
                 self._store,
@@ -120,10 +119,10 @@ class Holds:
                     return
             await asyncio.sleep(pause)
 
-    async def settle(self, call: Call, attempt: Attempt, charge: Charge) -> None:
+    async def settle(self, call: Call, attempt: Attempt, charge: Charge) -> str:
         """Replace an attempt's hold by its charge, and raise the alarms that this sets off. Raises nothing.
 
-        If the store is away, the charge is settled later, from the outbox.
+        If the store is away, the charge is settled later, from the outbox: then return the error's name.
         """
         self.forget(attempt)
         note = CallNote(charge.tier, charge.model, charge.grade, charge.kind)
@@ -134,9 +133,10 @@ class Holds:
         except (StoreError, ValueError) as error:
             log.exception("farthing: a charge is not settled yet; it will be, from the outbox")
             call.span.add_event("farthing.settle.delayed", {attr.ERROR_TYPE: type(error).__name__})
-            return
+            return type(error).__name__
         attempt.available = settlement.standing.balance.available
         self._alarms.raise_for(settlement, call.payer, attempt.id, call.span)
+        return ""
 
     def forget(self, attempt: Attempt) -> None:
         """Renew the hold of an attempt no longer: it has ended."""

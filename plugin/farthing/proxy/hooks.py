@@ -6,6 +6,7 @@ LiteLLM looks hooks up on the leaf class, so all stand here; its log events come
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from time import perf_counter_ns, time_ns
 from typing import Any
 
 from litellm.integrations.custom_logger import CustomLogger
@@ -83,14 +84,21 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: str
     ) -> dict[str, Any]:
         """Open the call: who pays, in whose trace, and whether its session may go on."""
+        began = perf_counter_ns()
         key = ring_key(user_api_key_dict, self._settings)
-        door.check(data, key, allow_unpriced=self._settings.cost.on_unpriced == "allow")
         account = account_of(user_api_key_dict, self._settings)
         headers = (data.get("proxy_server_request") or {}).get("headers") or {}
         policy = policy_of(account, key, self._settings)
         surface = SURFACES.get(call_type, call_type)
         previous = _own_id(data.get("previous_response_id"))
-        call = self._meter.open(account, policy, surface, data, headers, previous)
+        above = getattr(user_api_key_dict, "parent_otel_span", None)
+        call = self._meter.open(account, policy, surface, data, headers, previous, key, above)
+        try:
+            door.check(data, key, allow_unpriced=self._settings.cost.on_unpriced == "allow")
+        except RefusedCallError as error:
+            self._meter.deny(call, error)
+            self._meter.close(call, error.type)
+            raise
         options = data.get("stream_options")
         # LiteLLM asks for usage by itself, too, and then takes the usage chunk away from the client.
         asked = isinstance(options, Mapping) and bool(options.get("include_usage"))
@@ -99,9 +107,12 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         try:
             await self._loops.admit(call, data)
         except BaseException as error:
+            if isinstance(error, RefusedCallError):
+                self._meter.deny(call, error)
             self._meter.close(call, getattr(error, "type", type(error).__name__))
             raise
         self._recaller.offer(call, data)
+        self._meter.added(call, began)
         return data
 
     # Each attempt at a model (proxy and SDK)
@@ -110,6 +121,7 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         self, kwargs: dict[str, Any], call_type: Any
     ) -> dict[str, Any] | None:
         """Shorten the history if that pays, hold the worst case, and have a stream report its usage."""
+        began = perf_counter_ns()
         kind = str(getattr(call_type, "value", call_type) or "unknown")
         obeyed = caps_of(kind)
         for name in set(door.CAPS) - set(obeyed):
@@ -135,6 +147,7 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
             kwargs[obeyed[0]] = cap
         if kind == "acompletion" and kwargs.get("stream"):
             kwargs["stream_options"] = {**(kwargs.get("stream_options") or {}), "include_usage": True}
+        self._meter.added(call, began, calling=True)
         return kwargs
 
     async def async_post_call_failure_deployment_hook(
@@ -234,8 +247,11 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
             return None
         if attempt:
             await self._meter.fail(call, attempt, type(original_exception).__name__)
-        self._meter.close(call, type(original_exception).__name__)
         refused = call.refusal
+        denial = original_exception if isinstance(original_exception, RefusedCallError) else refused
+        if denial and not call.closed:
+            self._meter.deny(call, denial)
+        self._meter.close(call, denial.type if denial else type(original_exception).__name__)
         if refused is None:
             return None
         message, own = refused.message, isinstance(original_exception, RefusedCallError)
@@ -276,8 +292,9 @@ class FarthingHooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed
         call, attempt = self._under_way(data)
         if call is None or attempt is None or attempt.guarded:
             return
+        attempt.answered_ns = time_ns()
         usage = usage_of(response)
-        if usage is None and not attempt.answered:
+        if (usage is None or self._meter.tree.captures) and not attempt.answered:
             attempt.answered.append(answer_text(response))
         check = check and not attempt.streamed and self._climber.may_climb(call)
         good = not check or self._climber.check_response(call, response).ok
@@ -354,6 +371,7 @@ class Classifier:
 
     async def classify(self, context: Any) -> str:
         """Return the router's name of the tier that serves the task; never raises."""
+        began = perf_counter_ns()
         call = self._calls.of_metadata(field(context, "metadata"))
         policy = call.policy if call else self._sdk_policy
         if call is None:
@@ -368,4 +386,5 @@ class Classifier:
             tier = policy.within_ceiling(self._settings.grading.shadow_tier)
         if call is not None:
             tier = await self._climb_down.tier_for(call, tier)
+            self._meter.added(call, began)
         return ROUTER_TIERS[tier]

@@ -30,7 +30,7 @@ class Judging:
 
         async def ask(request: JudgeRequest) -> str:
             messages = [dict(message) for message in request.messages]
-            grading = call.child("grading", {"messages": messages}, surface="chat")
+            grading = call.child("grading", {"messages": messages}, "chat", call.grading)
             data: dict[str, Any] = {
                 "model": self._judge.model,
                 "messages": messages,

@@ -36,7 +36,11 @@ class KeyRing:
         key = self._keys.get(digest)
         if key is None:
             if _is_master(secret):
-                return UserAPIKeyAuth(api_key=digest, user_role=LitellmUserRoles.PROXY_ADMIN)
+                return UserAPIKeyAuth(
+                    api_key=digest,
+                    user_role=LitellmUserRoles.PROXY_ADMIN,
+                    parent_otel_span=_span_of(request),
+                )
             raise ProxyException(
                 message="This key is not on Farthing's key ring (keys in farthing.yaml). "
                 "Send a known one as `Authorization: Bearer <key>`.",
@@ -61,7 +65,13 @@ class KeyRing:
             team_alias=key.department,
             models=[] if "*" in key.models else key.models,
             metadata={MARK: digest, "cost_centre": key.cost_centre},
+            parent_otel_span=_span_of(request),
         )
+
+
+def _span_of(request: Any) -> Any:
+    """Return LiteLLM's own span of a request, if it traces: of keys it checks itself it notes that alone."""
+    return getattr(getattr(request, "state", None), "parent_otel_span", None)
 
 
 def _is_master(secret: str) -> bool:

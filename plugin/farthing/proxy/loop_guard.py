@@ -67,7 +67,8 @@ class LoopGuard:
             call.span.set_attributes(
                 {attr.LOOP_STOP: stop.kind, attr.LOOP_REASON: loop.reason if loop else ""}
             )
-            raise loop_stopped(explain(run, stop, credits_text(run.settled, credits.nano_per_credit)))
+            spent = credits_text(run.settled, credits.nano_per_credit)
+            raise loop_stopped(explain(run, stop, spent), stop.kind)
         note = last_step_note(run, wall_s=wall_s, now_ms=now_ms) if loops.tell_agent else None
         if note:
             call.payload = dict(data)  # what is graded is the client's own turn

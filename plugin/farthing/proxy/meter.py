@@ -5,13 +5,13 @@ Everything but money falls back and says so in a span event; money is denied whe
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from time import perf_counter
+from functools import partial
+from time import perf_counter, perf_counter_ns
 from typing import Any
 
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Span
 
 from farthing import grading
 from farthing.cost import PriceBook, has_hidden_input, input_upper_bound_async
@@ -22,19 +22,19 @@ from farthing.grading.decision import Decision
 from farthing.grading.judge import Ask
 from farthing.grading.pipeline import Pipeline
 from farthing.money import usd_text
-from farthing.proxy import bounds, errors, told
+from farthing.proxy import bounds, errors, labels, told
 from farthing.proxy.calls import Attempt, Call, Deployment
 from farthing.proxy.charge_log import ChargeLog
 from farthing.proxy.charging import charge_of, counted_usage
 from farthing.proxy.holds import Holds, LocalShareError
 from farthing.proxy.policy import Policy
 from farthing.proxy.sessions import SessionBook, is_named
-from farthing.settings import Settings
+from farthing.proxy.tree import Tree, failed, grade_facts, links_of, seconds_since
+from farthing.settings import Key, Settings
 from farthing.telemetry import Account, Charge, Usage
 from farthing.telemetry import attributes as attr
-from farthing.telemetry.charge import Outcome
-from farthing.telemetry.metrics import GradeMetrics
-from farthing.telemetry.tracing import Tracing, extract
+from farthing.telemetry.charge import Outcome, new_charge_id
+from farthing.telemetry.metrics import Metrics
 
 log = logging.getLogger("farthing")
 
@@ -57,8 +57,8 @@ class Meter:
         prices: PriceBook,
         holds: Holds,
         charge_log: ChargeLog,
-        tracing: Tracing,
-        metrics: GradeMetrics,
+        tree: Tree,
+        metrics: Metrics,
         chores: Sequence[Callable[[], None]] = (),
     ) -> None:
         self._settings = settings
@@ -66,11 +66,13 @@ class Meter:
         self.prices = prices
         self._holds = holds
         self._charge_log = charge_log
-        self._tracer = tracing.tracer
-        self._metrics = metrics
+        self.tree = tree
+        self.metrics = metrics.calls
+        self._grades = metrics.grades
         self._chores = chores
         self._tasks: set[asyncio.Task[Any]] = set()
         self.sessions = SessionBook()
+        self._agents = labels.Agents()
         self.on_settled: Callable[[Call, Attempt, Charge], None] | None = None
         """Told of each charge, in the way of its answer; raises nothing."""
 
@@ -94,29 +96,57 @@ class Meter:
         payload: Mapping[str, Any],
         headers: Mapping[str, str],
         previous: str = "",
+        key: Key | None = None,
+        above: Any = None,
     ) -> Call:
         """Start a call's trace (inside the caller's, if a ``traceparent`` came along) and its session.
 
-        ``previous`` is the provider's id of the stored response that it goes on from.
+        ``previous`` is the provider's id of the stored response that it goes on from, ``key`` the key's
+        entry on the ring, ``above`` the span that LiteLLM has made for the request, if it traces, too.
         """
         self.start_chores()
         session_id, step = self.sessions.session_of(account, payload, headers, previous)
-        span = self._tracer.start_span(
-            f"farthing {surface}",
-            context=extract(headers),
-            kind=SpanKind.SERVER,
-            attributes={
-                attr.SURFACE: surface,
-                attr.ACCOUNT_USER: account.user,
-                attr.ACCOUNT_DEPARTMENT: account.department,
-                attr.ACCOUNT_COST_CENTRE: account.cost_centre,
-                attr.ACCOUNT_KEY_HASH: account.key_hash,
-                attr.SESSION_ID: session_id,
-                attr.SESSION_STEP: step,
-            },
-        )
+        agent = self._agents.of(key, account.key_hash, payload, headers)
+        task = labels.task_of(payload, headers)
+        facts: dict[str, str | int | float | bool] = {
+            attr.SURFACE: surface,
+            attr.ACCOUNT_USER: account.user,
+            attr.ACCOUNT_DEPARTMENT: account.department,
+            attr.ACCOUNT_COST_CENTRE: account.cost_centre,
+            attr.ACCOUNT_KEY_HASH: account.key_hash,
+            attr.SESSION_ID: session_id,
+            attr.SESSION_STEP: step,
+            attr.AGENT_NAME: agent,
+            attr.TASK: task,
+        }
+        span = self.tree.root(surface, above, headers, facts)
         named = is_named(payload, headers)
-        return Call(account, surface, span, payload, session_id, step, named, policy=policy)
+        return Call(
+            account, surface, span, payload, session_id, step, named, policy=policy, agent=agent, task=task
+        )
+
+    def deny(self, call: Call, error: errors.RefusedCallError) -> None:
+        """Count a request that the client is refused, once, and say so on its span."""
+        root = call.root
+        if root.denied:
+            return
+        root.denied = True
+        self.metrics.denied(error.reason, root.account.department)
+        root.span.set_attributes({attr.DENIAL_REASON: error.reason, attr.HTTP_STATUS: error.client_status})
+
+    def added(self, call: Call, since_ns: int, *, calling: bool = False) -> None:
+        """Note that a request has waited for Farthing since a moment (`perf_counter_ns`).
+
+        ``calling``: now its model is called. What comes after the first of them is not added up.
+        """
+        if call.called or call.parent is not None:
+            return
+        call.added_ns += perf_counter_ns() - since_ns
+        if calling:
+            call.called = True
+            seconds = call.added_ns / 1e9
+            self.metrics.added(seconds, call.surface)
+            call.span.set_attribute(attr.OVERHEAD, seconds)
 
     def close(self, call: Call, error: str = "") -> None:
         """End a call and its trace, once. A call made on another's behalf shares its trace, which goes on."""
@@ -129,12 +159,8 @@ class Meter:
         if call.parent:
             return
         if error:
-            call.span.set_status(Status(StatusCode.ERROR, error))
+            failed(call.span, error)
         call.span.end()
-
-    def note(self, call: Call, name: str, facts: Mapping[str, str | int]) -> None:
-        """Leave a span of what was done on behalf of a call, which may have ended already."""
-        self._tracer.start_span(name, context=set_span_in_context(call.span), attributes=facts).end()
 
     # Grading
 
@@ -160,20 +186,30 @@ class Meter:
     async def grade(self, call: Call, ask: Ask | None = None) -> Decision:
         """Return the call's grade, graded once. ``ask`` calls the judge, without it none is called."""
         if call.decision is None:
-            span = self._tracer.start_span("farthing grade", context=set_span_in_context(call.span))
+            call.grading = span = self.tree.step(call, "grade")
             started = perf_counter()
             # In shadow mode another tier answers: that it is asked again tells nothing of the grade.
             moved = call.routed and self._settings.grading.mode == "route"
             session = call.session_id if moved else ""
-            call.decision = decision = await self.decide(call.payload, call.policy, ask, session, call.span)
+            try:
+                call.decision = decision = await self.decide(
+                    call.payload, call.policy, ask, session, call.span
+                )
+            except BaseException as error:  # LiteLLM waits no longer: its charges hang from the span
+                failed(span, type(error).__name__)
+                span.end()
+                raise
             grade = decision.grade
-            self._metrics.record(
+            self._grades.record(
                 grade.grade, grade.source, decision.layer, perf_counter() - started, decision.saved_s
             )
-            facts = _grade_facts(decision, self._settings.grading.mode)
+            facts = grade_facts(decision, self._settings.grading.mode)
             span.set_attributes(facts)
             call.span.set_attributes(facts)
+            if decision.grade.source == FALLBACK.grade.source:
+                failed(span, attr.ERROR_TYPE_OTHER)
             span.end()
+            call.grading = None
         return call.decision
 
     # Money
@@ -189,7 +225,7 @@ class Meter:
         if previous is not None and not previous.ended:
             if previous.deployment.id == deployment.id and previous.call_type != call_type:
                 return None  # LiteLLM bridges one surface to another inside the same attempt
-            await self.fail(call, previous, "replaced by another attempt")
+            await self.fail(call, previous, "replaced")
         self._refuse_unknowable(call_type, deployment)
         if call_type not in METERED_CALLS:
             deployment = replace(deployment, price=None)  # let pass, and so its charge is unpriced
@@ -200,7 +236,7 @@ class Meter:
         bound = await input_upper_bound_async(payload)
         if has_hidden_input(payload):
             bound = max(bound, bounds.window(deployment))
-        attempt_id = uuid.uuid4().hex
+        attempt_id = new_charge_id()
         held = await self._hold(call, attempt_id, call_type, deployment, payload, bound)
         call.attempt = Attempt(
             id=attempt_id,
@@ -234,18 +270,26 @@ class Meter:
         payload: Mapping[str, Any],
         input_tokens: int,
     ) -> Held:
-        span = self._tracer.start_span("farthing hold", context=set_span_in_context(call.span))
+        span = self.tree.step(call, "hold")
         try:
             held = await self._holds.take(call, attempt_id, call_type, deployment, payload, input_tokens)
         except (InsufficientCreditsError, StoreError, LocalShareError) as error:
-            span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+            failed(span, type(error).__name__)
+            span.set_attribute(attr.TIER, deployment.tier)
             call.span.add_event(
                 "farthing.call.refused", {attr.ERROR_TYPE: type(error).__name__, attr.TIER: deployment.tier}
             )
             call.refusal = told.refusal(call, deployment, error, self._settings)
             raise call.refusal from None
         else:
-            span.set_attributes({attr.CREDITS_HELD: usd_text(held.amount), attr.TIER: deployment.tier})
+            span.set_attributes(
+                {
+                    attr.CREDITS_HELD: usd_text(held.amount),
+                    attr.CREDITS_BALANCE: usd_text(held.available),
+                    attr.TIER: deployment.tier,
+                    attr.RESPONSE_MODEL: deployment.label,
+                }
+            )
             return held
         finally:
             span.end()
@@ -254,6 +298,7 @@ class Meter:
         """End an attempt that failed: charged if it had begun to answer, else its hold is released."""
         if attempt.ended:
             return
+        attempt.error = reason
         call.failed_tier = attempt.deployment.tier
         call.span.add_event(
             "farthing.attempt.failed",
@@ -263,7 +308,7 @@ class Meter:
         if attempt.answered:
             await self.settle(call, attempt, None, "failed")
             return
-        await self.release(attempt)
+        await self._release(call, attempt, reason)
 
     async def abandon(self, call: Call, error: str = "") -> None:
         """End a call whose answer nobody will read; what is ended already stays as it is.
@@ -278,13 +323,18 @@ class Meter:
             await self.settle(call, attempt, None, "cancelled")
         self.close(call, error)
 
-    async def release(self, attempt: Attempt) -> None:
-        """End an attempt that cost nothing, such as an answer from LiteLLM's own cache. Raises nothing."""
+    async def recall(self, call: Call, attempt: Attempt) -> None:
+        """End an attempt that LiteLLM's own cache answered: it cost nothing. Raises nothing."""
+        await self._release(call, attempt)
+
+    async def _release(self, call: Call, attempt: Attempt, error: str = "") -> None:
         async with attempt.lock:
             if attempt.ended:
                 return
             attempt.ended = True
             await self._holds.release(attempt)
+            facts = self.tree.uncharged(call, attempt, error)
+            self.metrics.ended(facts, seconds_since(attempt.started_ns))
 
     async def settle(
         self, call: Call, attempt: Attempt, usage: Usage | None, outcome: Outcome = "ok"
@@ -310,11 +360,16 @@ class Meter:
                 return attempt.charge
             attempt.ended = True
             self._holds.forget(attempt)
-            span = self._tracer.start_span("farthing settle", context=set_span_in_context(call.span))
+            self.tree.content(call, attempt)
+            span = self.tree.step(call, "settle")
             estimated = usage is None
             if usage is None:
                 sent = attempt.plan.payload if attempt.plan else dict(call.payload)
-                usage = await asyncio.to_thread(counted_usage, sent, "".join(attempt.answered))
+                counted = partial(counted_usage, sent, "".join(attempt.answered))
+                try:
+                    usage = await asyncio.to_thread(counted)
+                except asyncio.CancelledError:  # the process ends, and only this knows what was spent
+                    usage = counted()
             charge = charge_of(
                 call,
                 attempt,
@@ -327,8 +382,9 @@ class Meter:
                 estimated=estimated,
             )
             # The charge is on disk before the credits move: a crash in between is mended from the outbox.
-            await self._charge_log.write(charge, call.span.get_span_context())
-            await self._holds.settle(call, attempt, charge)
+            await self._charge_log.write(charge, call.span.get_span_context(), links_of(call))
+            delayed = await self._holds.settle(call, attempt, charge)
+            self.metrics.charged(charge)
             attempt.charge = charge
             attempt.answered.clear()
             # Not the charge's id: a span that carries it is a charge, and there is one of each.
@@ -339,6 +395,8 @@ class Meter:
                 attr.CREDITS_BALANCE: usd_text(attempt.available),
             }
             span.set_attributes(facts)
+            if delayed:
+                failed(span, delayed)
             span.end()
             if call.kind == "inference":  # a grading's tier is not the request's, and may outlive its span
                 call.span.set_attributes(facts)
@@ -347,20 +405,3 @@ class Meter:
         if outcome != "failed" and not call.may_recall:
             self.close(call)
         return charge
-
-
-def _grade_facts(decision: Decision, mode: str) -> dict[str, str | float]:
-    grade = decision.grade
-    facts: dict[str, str | float] = {
-        attr.GRADE: grade.grade,
-        attr.GRADE_SCORE: grade.score,
-        attr.GRADE_SOURCE: grade.source,
-        attr.GRADE_REASON: grade.reason,
-        attr.GRADE_MODE: mode,
-        attr.INTENT: decision.intent,
-    }
-    if decision.layer:
-        facts |= {attr.GRADE_CACHE: decision.layer, attr.GRADE_SAVED: decision.saved_s}
-    if decision.judge_failure:
-        facts[attr.GRADE_JUDGE_FAILURE] = decision.judge_failure
-    return facts

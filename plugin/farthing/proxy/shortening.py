@@ -5,22 +5,23 @@ Whatever fails there, the full history goes out, and an event on the call's span
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from opentelemetry.trace import set_span_in_context
+from opentelemetry.trace import SpanContext
 
 from farthing.context.fold import Owner
 from farthing.context.keeper import Keeper
 from farthing.context.plan import Plan, Served
 from farthing.proxy.calls import Attempt, Call, Deployment
 from farthing.proxy.summarising import Summarising
+from farthing.proxy.tree import Tree, failed
 from farthing.telemetry import Charge
 from farthing.telemetry import attributes as attr
 from farthing.telemetry.spans import context_attributes
-from farthing.telemetry.tracing import Tracing
 
 log = logging.getLogger("farthing")
 
@@ -46,6 +47,7 @@ _HISTORY = ("messages", "input")
 _CLAUDE = "claude"
 _MOST_WAITING = 200
 """Conversations that wait to be prepared; those beyond wait for their next turn."""
+_MOST_WRITTEN = 2_000
 _REFUSALS = ("BadRequestError", "UnprocessableEntityError")
 """LiteLLM's errors (not those that derive from them) for a request that a provider does not take as it is."""
 
@@ -53,15 +55,17 @@ _REFUSALS = ("BadRequestError", "UnprocessableEntityError")
 class Shortening:
     """Plans what each attempt is sent, and prepares the session's next request once it is settled."""
 
-    def __init__(self, keeper: Keeper, tracing: Tracing, summarising: Summarising) -> None:
+    def __init__(self, keeper: Keeper, tree: Tree, summarising: Summarising) -> None:
         self._keeper = keeper
-        self._tracer = tracing.tracer
+        self._tree = tree
         self._summarising = summarising
         # One at a time: what is prepared builds on what was.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="farthing-context")
         self._tasks: set[asyncio.Task[None]] = set()
         self._newest: dict[tuple[Owner, str], tuple[Call, Plan, Charge]] = {}
         """By conversation, its latest request that waits to be prepared."""
+        self._written: OrderedDict[tuple[Owner, str], SpanContext] = OrderedDict()
+        """By conversation, the span of its latest summary, of the latest conversations."""
 
     # On the way of an attempt
 
@@ -90,19 +94,23 @@ class Shortening:
         served = Served(
             deployment.id, deployment.price, deployment.window, _CLAUDE in deployment.model.lower()
         )
-        span = self._tracer.start_span("farthing context", context=set_span_in_context(call.span))
+        span = self._tree.step(call, "context")
         try:
             call.plan = plan = self._keeper.plan(owner, payload, surface, served)
         except Exception as error:
             # The type alone: an exception's text may quote the history.
             log.error("farthing: shortening failed (%s); the full history goes out", type(error).__name__)
             call.span.add_event("farthing.context.failed", {attr.ERROR_TYPE: type(error).__name__})
+            failed(span, type(error).__name__)
             return None
         else:
             if plan:
                 facts = context_attributes(plan.use)
                 call.span.set_attributes(facts)
                 span.set_attributes(facts | {attr.CONTEXT_REASON: plan.reason})
+                summary = self._written.get((plan.owner, plan.branch))
+                if summary and plan.fold and plan.shortened:
+                    span.add_link(summary, {attr.LINK: "summary"})
             return plan
         finally:
             span.end()
@@ -133,8 +141,11 @@ class Shortening:
         if call.recalled:  # what was looked up is not in the client's history
             return
         due = await self._work(self._keeper.prepare, plan)
-        if due is not None:
-            await self._summarising.write(call, due)
+        if due is not None and (summary := await self._summarising.write(call, due)):
+            self._written[key] = summary
+            self._written.move_to_end(key)
+            if len(self._written) > _MOST_WRITTEN:
+                self._written.popitem(last=False)
 
     async def _work(self, work: Callable[..., Found], *given: Any) -> Found | None:
         try:

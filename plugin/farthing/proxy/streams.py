@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from time import time_ns
 from typing import Any, Protocol
 
 from farthing.proxy import told
@@ -51,6 +52,7 @@ class _Watch:
         """Settle; return the receipt for the last event, if the key asks for one."""
         attempt = self.call.attempt
         if attempt:
+            attempt.answered_ns = attempt.answered_ns or time_ns()
             # Settled already, perhaps by a hook that is not done yet: then this waits for its charge.
             outcome = self.observer.outcome() if self.observer else "ok"
             await self.meter.settle(self.call, attempt, usage, outcome)

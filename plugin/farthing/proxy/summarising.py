@@ -8,6 +8,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from opentelemetry.trace import Link, Span, SpanContext
+
 from farthing.context import summary
 from farthing.context.keeper import Due, Keeper
 from farthing.cost import PriceBook, input_upper_bound
@@ -16,6 +18,7 @@ from farthing.proxy.calls import Call, Calls
 from farthing.proxy.deployments import Deployments
 from farthing.proxy.errors import RefusedCallError
 from farthing.proxy.meter import Meter
+from farthing.proxy.tree import failed
 from farthing.settings import Settings
 from farthing.telemetry import attributes as attr
 
@@ -44,8 +47,26 @@ class Summarising:
         self._router = router
         self._under_way = 0
 
-    async def write(self, call: Call, due: Due) -> None:
-        """Have ``due`` summarised on behalf of ``call`` and tell the keeper the outcome. Raises nothing."""
+    async def write(self, call: Call, due: Due) -> SpanContext | None:
+        """Have ``due`` summarised on behalf of ``call`` and tell the keeper the outcome. Raises nothing.
+
+        Returns the span of a summary that is kept, for the requests that will be sent with it.
+        """
+        # Below the request that made it due, which has been answered: the link says what it is to it.
+        span = self._meter.tree.step(
+            call, "summary", [Link(call.root.span.get_span_context(), {attr.LINK: "serves"})]
+        )
+        try:
+            failure = await self._write(call, due, span)
+            first, last = due.turns
+            span.set_attribute(attr.CONTEXT_TURNS, f"{first}-{last}")
+            if failure:
+                failed(span, failure)
+            return None if failure else span.get_span_context()
+        finally:
+            span.end()
+
+    async def _write(self, call: Call, due: Due, span: Span) -> str:
         failure, text = "", None
         try:
             earlier = due.base.segments if due.base else ()
@@ -63,21 +84,18 @@ class Summarising:
             }
             failure = await asyncio.to_thread(self._unwanted, call, due, data)
             if not failure:
-                text = await self._ask(call, due, data)
+                text = await self._ask(call, due, data, span)
         except Exception as error:
             # The type alone: an exception's text may quote the history.
             failure = type(error).__name__
             log.warning("farthing: a summary failed (%s)", failure)
         try:
-            failure = (
+            return (
                 await asyncio.to_thread(self._keeper.finish, due, text, self._summary.model or "") or failure
             )
         except Exception as error:
-            failure = type(error).__name__
-            log.error("farthing: a summary could not be kept (%s)", failure)
-        first, last = due.turns
-        facts: dict[str, str | int] = {attr.CONTEXT_TURNS: f"{first}-{last}", attr.ERROR_TYPE: failure}
-        self._meter.note(call, "farthing summary", {name: value for name, value in facts.items() if value})
+            log.error("farthing: a summary could not be kept (%s)", type(error).__name__)
+            return type(error).__name__
 
     def _unwanted(self, call: Call, due: Due, data: dict[str, Any]) -> str:
         """Return why no model is asked, empty if one is."""
@@ -95,8 +113,8 @@ class Summarising:
         worst = max(PriceBook.worst_case(price, tokens, data["max_tokens"]) for price in prices if price)
         return "" if self._keeper.affordable(due.owner, worst) else "dearer than what was saved"
 
-    async def _ask(self, call: Call, due: Due, data: dict[str, Any]) -> str | None:
-        child = call.child("summary", {"messages": data["messages"]}, surface="chat")
+    async def _ask(self, call: Call, due: Due, data: dict[str, Any], span: Span) -> str | None:
+        child = call.child("summary", {"messages": data["messages"]}, "chat", span)
         self._calls.add(child, data)
         self._under_way += 1
         try:

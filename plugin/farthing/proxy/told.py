@@ -6,7 +6,8 @@ Credits for holds and balances, exact USD for the cost.
 from farthing.credits import InsufficientCreditsError
 from farthing.money import credits_text, usd_text
 from farthing.proxy.calls import Call, Deployment
-from farthing.proxy.errors import RefusedCallError, credits_exhausted, session_exhausted
+from farthing.proxy.charge_log import UnrecordableError
+from farthing.proxy.errors import RefusedCallError, cannot_record, credits_exhausted, session_exhausted
 from farthing.proxy.holds import LocalShareError
 from farthing.settings import Settings
 
@@ -40,6 +41,7 @@ def receipt(call: Call, settings: Settings) -> dict[str, str]:
 def refusal(call: Call, deployment: Deployment, error: Exception, settings: Settings) -> RefusedCallError:
     """Return the 402 for a hold that was not granted: credits are short, or cannot be read.
 
+    Where it is the outbox that cannot keep the charge, the client gets a 503.
     Where it is the session's own cap that is reached, the client gets a 429.
     """
     local = f"the {settings.tiers.local!r} model"
@@ -49,12 +51,20 @@ def refusal(call: Call, deployment: Deployment, error: Exception, settings: Sett
             f"{call.account.user} has no credits left, and the local tier's time for empty balances is used "
             "up just now. Try again in a minute, or ask for more credits.",
             facts,
+            reason="local_share",
+        )
+    if isinstance(error, UnrecordableError):
+        return cannot_record(
+            f"{error}, so calls that cost money are refused. Try again later; {local}, if it is free, may "
+            "still work.",
+            facts,
         )
     if not isinstance(error, InsufficientCreditsError):
         return credits_exhausted(
             "Spending cannot be recorded just now, so calls that cost money are refused. "
             f"Try again later; {local}, if it is free, still works.",
             facts,
+            reason="credit_store",
         )
     rate = settings.credits.nano_per_credit
     asked, left = credits_text(error.asked, rate), credits_text(error.available, rate)

@@ -1,11 +1,21 @@
 """The charge: the one immutable record of what a call cost, and the values it is made of."""
 
+import secrets
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 ChargeKind = Literal["inference", "grading", "summary", "failed_attempt"]
 Outcome = Literal["ok", "cancelled", "failed"]
+
+
+def new_charge_id() -> str:
+    """Return an id that no other charge has: 32 hex digits, those of the millisecond first, as in UUIDv7.
+
+    The ledger sorts charges by id: so those of an hour lie beside each other.
+    """
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +132,9 @@ class Charge:
     sequence: int
     context: ContextUse | None = None
     """None if the call has no history that was looked at."""
+    agent: str = ""
+    """Who made the call, as the key's entry says, else the client. A label: it pays for nothing."""
+    task: str = ""
+    """What the client says that the call was made for. A label, too."""
+    error: str = ""
+    """Why the attempt failed, as `error.type`: an exception's name, or what its check found."""

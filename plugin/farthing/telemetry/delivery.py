@@ -79,7 +79,13 @@ class Delivery:
     def from_settings(cls, outbox: Outbox, telemetry: Telemetry) -> "Delivery":
         """Return the sender that farthing.yaml asks for."""
         auth = (telemetry.otlp_user, telemetry.otlp_password) if telemetry.otlp_user else None
-        return cls(outbox, telemetry.otlp_endpoint, auth, keep_s=telemetry.outbox_keep_s)
+        return cls(
+            outbox,
+            telemetry.otlp_endpoint,
+            auth,
+            linger_s=telemetry.linger_s,
+            keep_s=telemetry.outbox_keep_s,
+        )
 
     def start(self) -> None:
         """Start sending on the running event loop. Cheap and harmless to repeat: call it per request."""
@@ -108,7 +114,7 @@ class Delivery:
         try:
             while True:
                 with contextlib.suppress(OutboxError):
-                    if (await self._outbox.counts()).pending == 0:
+                    if await self._outbox.waiting() == 0:
                         return True
                 left = deadline - time.monotonic()
                 if left <= 0:

@@ -5,6 +5,7 @@ are made of these spans.
 """
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +13,7 @@ from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import SpanContext, SpanKind, TraceFlags, get_current_span
+from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, get_current_span
 from opentelemetry.trace.status import Status, StatusCode
 
 from farthing.money import nano_from_usd, usd_text
@@ -25,7 +26,6 @@ AttributeScalar = str | int | bool | float
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-_FAILED = Status(StatusCode.ERROR)
 _UNSET = Status(StatusCode.UNSET)
 
 
@@ -39,15 +39,14 @@ def charge_attributes(charge: Charge, *, mirror_gen_ai_cost: bool = False) -> di
     """
     usage, account = charge.usage, charge.account
     text: dict[str, str] = {
-        a.OPERATION: _operation(charge),
-        a.PROVIDER: charge.provider,
-        a.REQUEST_MODEL: charge.model,
-        a.RESPONSE_MODEL: charge.model,
+        **model_facts(charge.surface, charge.provider, charge.model),
         a.CONVERSATION_ID: charge.session_id,
+        a.AGENT_NAME: charge.agent,
+        a.TASK: charge.task,
         a.CHARGE_ID: charge.id,
         a.CHARGE_KIND: charge.kind,
         a.CHARGE_OUTCOME: charge.outcome,
-        a.ERROR_TYPE: a.ERROR_TYPE_OTHER if charge.outcome == "failed" else "",
+        a.ERROR_TYPE: (charge.error or a.ERROR_TYPE_OTHER) if charge.outcome == "failed" else "",
         a.SESSION_ID: charge.session_id,
         a.SURFACE: charge.surface,
         a.GRADE: charge.grade,
@@ -108,6 +107,21 @@ def charge_attributes(charge: Charge, *, mirror_gen_ai_cost: bool = False) -> di
     return {name: _writable(value) if isinstance(value, str) else value for name, value in found.items()}
 
 
+def model_facts(surface: str, provider: str, model: str) -> dict[str, str]:
+    """Return which model was asked for what, in the words of OpenTelemetry's GenAI conventions."""
+    return {
+        a.OPERATION: operation_of(surface),
+        a.PROVIDER: provider,
+        a.REQUEST_MODEL: model,
+        a.RESPONSE_MODEL: model,
+    }
+
+
+def attempt_name(surface: str, model: str) -> str:
+    """Return the name of the span of an attempt at a model, charged or not."""
+    return _writable(f"{operation_of(surface)} {model}".rstrip())
+
+
 def context_attributes(use: ContextUse) -> dict[str, AttributeScalar]:
     """Return how a history was sent, as the span attributes of a charge or of a request."""
     return {
@@ -139,8 +153,11 @@ class ChargeSpans:
         self,
         charge: Charge,
         parent: SpanContext | Context | None = None,
+        links: Sequence[Link] = (),
     ) -> FinishedSpan:
         """Return the span of ``charge``, always sampled, as a child of ``parent`` if that is a valid span.
+
+        ``links`` are to the spans it has to do with beside its parent.
 
         Raises ValueError if the charge's times have no time zone.
         """
@@ -155,13 +172,14 @@ class ChargeSpans:
             trace_state=above.trace_state if above else None,
         )
         span = ReadableSpan(
-            name=_writable(f"{_operation(charge)} {charge.model}".rstrip()),
+            name=attempt_name(charge.surface, charge.model),
             context=context,
             parent=above,
             resource=self._resource,
             attributes=charge_attributes(charge, mirror_gen_ai_cost=self._mirror),
+            links=links,
             kind=SpanKind.CLIENT,
-            status=_FAILED if charge.outcome == "failed" else _UNSET,
+            status=Status(StatusCode.ERROR, charge.error) if charge.outcome == "failed" else _UNSET,
             start_time=_unix_ns(charge.started),
             end_time=_unix_ns(charge.ended),
             instrumentation_scope=SCOPE,
@@ -204,8 +222,9 @@ def paid_of(payload: bytes) -> Paid:
     raise ValueError("not a charge span")
 
 
-def _operation(charge: Charge) -> str:
-    return {"embeddings": "embeddings", "completions": "text_completion"}.get(charge.surface, "chat")
+def operation_of(surface: str) -> str:
+    """Return the GenAI conventions' operation name of a call on one of our surfaces."""
+    return {"embeddings": "embeddings", "completions": "text_completion"}.get(surface, "chat")
 
 
 def _writable(text: str) -> str:

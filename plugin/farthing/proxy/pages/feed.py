@@ -19,7 +19,9 @@ POLL_S = 0.5
 LASTS_S = 900.0
 """Seconds after which a feed ends, so that the client comes again and its key is checked anew."""
 _BUSY = 10
-"""A reading that takes long is repeated only after so many times its own duration."""
+"""A reading that takes long is repeated only after so many times its own duration…"""
+_LONGEST_S = 2.0
+"""… but after so many seconds at most: it may have waited for an event loop that was busy just then."""
 
 Read = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -100,7 +102,8 @@ class _Feed:
                     self._version += 1
                     self._content = (event, json.dumps(picture, separators=(",", ":")))
                     self._changed.notify_all()
-            await asyncio.sleep(max(POLL_S, _BUSY * (time.monotonic() - began)))
+            took_s = time.monotonic() - began
+            await asyncio.sleep(max(POLL_S, min(_BUSY * took_s, _LONGEST_S)))
 
     async def _look(self) -> tuple[str, dict[str, Any]]:
         try:

@@ -1,0 +1,1 @@
+"""The OpenTelemetry collector that Farthing recommends, built from its Go modules."""

@@ -1,0 +1,1 @@
+"""What finance and operations look at: the SQL that they run, and Grafana's boards."""
